@@ -1,0 +1,1 @@
+//! Measures us beside a reference and prints ratios.

@@ -1,0 +1,1 @@
+//! What a VM boots: find, fetch and prove kernels; find the initramfs.

@@ -1,0 +1,2 @@
+//! The `microagent` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Entries in, an ext4 image out, onto any positioned sink.

@@ -1,0 +1,1 @@
+//! PID 1 and the vsock services; static, small, no async runtime.

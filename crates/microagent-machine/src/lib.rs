@@ -1,0 +1,1 @@
+//! What a workspace's machine is: spec, states, admission, reconciliation, capabilities.

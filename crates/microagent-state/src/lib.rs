@@ -1,0 +1,1 @@
+//! The state directory: paths, records, lock, lease, the event chain.

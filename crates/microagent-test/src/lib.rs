@@ -1,0 +1,1 @@
+//! Harness: temporary home, fake backend and guest, image maker, filters.

@@ -1,0 +1,1 @@
+//! Parsed names, ids, digests, ports, sizes, paths; every environment variable we read.

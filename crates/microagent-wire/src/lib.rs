@@ -1,0 +1,1 @@
+//! Every message that crosses a process or VM border; framing; fault shape; exit codes.

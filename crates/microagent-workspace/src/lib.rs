@@ -1,0 +1,1 @@
+//! The library: a file and a public function for each use case.
