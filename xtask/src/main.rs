@@ -1,2 +1,47 @@
-//! Every chore of the repository.
-fn main() {}
+//! Every chore of the repository, one file each: `cargo xtask <chore>`.
+//!
+//! A contributor needs Rust and nothing else to set up, build, test and install: what Make and
+//! shell scripts would do is done here, with errors that say what to do. This program is never
+//! shipped, so it may print and may touch files and processes directly; it must not be a
+//! dependency of any crate, and holds no rule that the product needs at run time.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores run on a contributor's machine; the product's doors are for the product"
+)]
+
+mod cpio;
+mod kernel;
+mod places;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of the repository")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build the guest kernel of a backend, or take it from the cache
+    Kernel(kernel::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Kernel(arguments) => kernel::run(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
