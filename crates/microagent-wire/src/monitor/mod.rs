@@ -1,0 +1,1 @@
+//! JSON lines on `run/monitor.sock`.

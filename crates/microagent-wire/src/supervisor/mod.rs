@@ -1,0 +1,1 @@
+//! The supervisor protocol: one request on stdin, one response on stdout.
