@@ -1,0 +1,209 @@
+//! Unix stream sockets.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::Peer;
+use crate::clock::Deadline;
+
+/// 108 bytes with the terminator.
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+/// The pause between two tries of a server whose backlog is full.
+const CONNECT_PAUSE: Duration = Duration::from_millis(5);
+
+/// A listening socket. Dropping it stops listening; the name stays until it is removed.
+#[derive(Debug)]
+pub struct Listener(UnixListener);
+
+/// A connection.
+#[derive(Debug)]
+pub struct Stream(UnixStream);
+
+pub(super) fn listen(path: &Path) -> io::Result<Listener> {
+    let socket = socket(SocketFlags::CLOEXEC)?;
+    // On Linux the name gets the mode of the open socket, so it is never open to others.
+    rustix::fs::fchmod(
+        &socket,
+        rustix::fs::Mode::from_raw_mode(crate::fs::unix::FILE_MODE),
+    )?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(Listener(UnixListener::from(socket)))
+}
+
+pub(super) fn connect(path: &Path, limit: Duration) -> io::Result<Stream> {
+    let deadline = Deadline::after(limit);
+    let address = SocketAddrUnix::new(path)?;
+    loop {
+        let socket = socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => {
+                let stream = UnixStream::from(socket);
+                stream.set_nonblocking(false)?;
+                return Ok(Stream(stream));
+            }
+            // The backlog is full.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let left = deadline.remaining();
+        if left.is_zero() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        crate::clock::pause(left.min(CONNECT_PAUSE));
+    }
+}
+
+fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        flags,
+        None,
+    )?)
+}
+
+/// Two connected sockets.
+pub fn pair() -> io::Result<(Stream, Stream)> {
+    let (one, other) = UnixStream::pair()?;
+    Ok((Stream(one), Stream(other)))
+}
+
+fn peer_of(socket: impl AsFd) -> io::Result<Peer> {
+    let credentials = rustix::net::sockopt::socket_peercred(socket)?;
+    let pid = u32::try_from(credentials.pid.as_raw_pid())
+        .ok()
+        .filter(|pid| *pid != 0);
+    Ok(Peer {
+        uid: credentials.uid.as_raw(),
+        pid,
+    })
+}
+
+impl Listener {
+    /// Waits for a connection and says who it is.
+    pub fn accept(&self) -> io::Result<(Stream, Peer)> {
+        let (stream, _) = self.0.accept()?;
+        let peer = peer_of(&stream)?;
+        Ok((Stream(stream), peer))
+    }
+
+    /// The socket, to hand it to a child or a loop.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.0.into()
+    }
+
+    /// For a tokio loop; must be called inside one.
+    #[cfg(feature = "tokio")]
+    pub fn into_async(self) -> io::Result<AsyncListener> {
+        self.0.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(self.0).map(AsyncListener)
+    }
+}
+
+impl Stream {
+    /// Who is on the other side.
+    pub fn peer(&self) -> io::Result<Peer> {
+        peer_of(&self.0)
+    }
+
+    /// A second handle of the same connection, to read and write at once.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// The longest that one read waits; `None` is for ever.
+    pub fn set_read_limit(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.0.set_read_timeout(limit)
+    }
+
+    /// The longest that one write waits; `None` is for ever.
+    pub fn set_write_limit(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.0.set_write_timeout(limit)
+    }
+
+    /// Ends both directions for every handle of the connection.
+    pub fn shut_down(&self) -> io::Result<()> {
+        match self.0.shutdown(std::net::Shutdown::Both) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The socket, to hand it to a child.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.0.into()
+    }
+
+    /// For a tokio loop; must be called inside one.
+    #[cfg(feature = "tokio")]
+    pub fn into_async(self) -> io::Result<tokio::net::UnixStream> {
+        self.0.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(self.0)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.0).read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.0).write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A listening socket of a tokio loop.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub struct AsyncListener(tokio::net::UnixListener);
+
+#[cfg(feature = "tokio")]
+impl AsyncListener {
+    /// Waits for a connection and says who it is.
+    pub async fn accept(&self) -> io::Result<(tokio::net::UnixStream, Peer)> {
+        let (stream, _) = self.0.accept().await?;
+        let peer = peer_of(&stream)?;
+        Ok((stream, peer))
+    }
+}
