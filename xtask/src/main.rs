@@ -12,6 +12,7 @@
 )]
 
 mod cpio;
+mod guest;
 mod kernel;
 mod places;
 mod shell;
@@ -31,11 +32,14 @@ struct Arguments {
 enum Chore {
     /// Build the guest kernel of a backend, or take it from the cache
     Kernel(kernel::Arguments),
+    /// Build the guest init and pack the initramfs
+    Guest,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Kernel(arguments) => kernel::run(&arguments),
+        Chore::Guest => guest::run(),
     };
     match outcome {
         Ok(code) => code,
