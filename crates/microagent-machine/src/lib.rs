@@ -1,1 +1,5 @@
 //! What a workspace's machine is: spec, states, admission, reconciliation, capabilities.
+
+pub mod capability;
+
+pub use capability::{Accelerator, Capabilities};
