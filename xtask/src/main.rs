@@ -12,9 +12,12 @@
 )]
 
 mod cpio;
+mod demo;
 mod guest;
+mod install;
 mod kernel;
 mod places;
+mod setup;
 mod shell;
 
 use std::process::ExitCode;
@@ -30,6 +33,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Install what building, running and testing needs
+    Setup(setup::Arguments),
+    /// Run a command in a microVM booted from a real Debian image
+    Demo(demo::Arguments),
+    /// Build release programs and put them under a prefix
+    Install(install::Arguments),
     /// Build the guest kernel of a backend, or take it from the cache
     Kernel(kernel::Arguments),
     /// Build the guest init and pack the initramfs
@@ -38,6 +47,9 @@ enum Chore {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
+        Chore::Setup(arguments) => setup::run(&arguments),
+        Chore::Demo(arguments) => demo::run(&arguments),
+        Chore::Install(arguments) => install::run(&arguments),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest => guest::run(),
     };

@@ -3,8 +3,8 @@
 //! A failed chore must say which program failed, with which arguments and status; `Command` alone
 //! says "No such file or directory". It must not grow into a build system: no caching, no graph.
 
-use std::ffi::OsStr;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -107,9 +107,20 @@ impl Run {
     }
 }
 
+/// Where a program is on `PATH`.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
 /// Whether a program is on `PATH`.
 pub(crate) fn is_on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    })
+    on_path(program).is_some()
+}
+
+/// The cargo that started this chore.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

@@ -133,7 +133,7 @@ fn compile(places: &Places, linking: Linking, output: &Path) -> Result<PathBuf> 
     let target = linking.target();
     // Encoded flags win over any that the environment or a configuration file sets, and with a
     // target named they do not reach build scripts.
-    Run::new(env!("CARGO"))
+    Run::new(shell::cargo())
         .args(["build", "--quiet", "--package", PACKAGE, "--bin", PACKAGE])
         .args(["--profile", "guest", "--target", &target])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
