@@ -19,6 +19,7 @@ mod kernel;
 mod places;
 mod setup;
 mod shell;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Chore {
     Demo(demo::Arguments),
     /// Build release programs and put them under a prefix
     Install(install::Arguments),
+    /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
+    Tidy,
     /// Build the guest kernel of a backend, or take it from the cache
     Kernel(kernel::Arguments),
     /// Build the guest init and pack the initramfs
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Setup(arguments) => setup::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Install(arguments) => install::run(&arguments),
+        Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest => guest::run(),
     };
