@@ -20,7 +20,7 @@ pub struct FsError {
 }
 
 impl FsError {
-    pub(crate) fn new(action: FsAction, path: &Path, source: impl Into<io::Error>) -> Self {
+    pub fn new(action: FsAction, path: &Path, source: impl Into<io::Error>) -> Self {
         Self {
             action,
             path: path.to_owned(),

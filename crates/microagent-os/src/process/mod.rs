@@ -82,6 +82,18 @@ pub fn put_next_child_into_pid_namespace() -> io::Result<()> {
     platform::put_next_child_into_pid_namespace()
 }
 
+/// Takes over a descriptor that this process was started with under a number, 3 to 63: the other
+/// side of [`Spawn::descriptor`]. Call it first thing in `main`, before anything else is opened,
+/// since only then the number can be nobody else's. A second time is an error of kind
+/// `AlreadyExists`; a number that is not open is an error.
+pub fn take_inherited(number: i32) -> io::Result<OwnedDescriptor> {
+    assert!(
+        (3..64).contains(&number),
+        "descriptor numbers for children are 3 to 63"
+    );
+    platform::take_inherited(number)
+}
+
 /// Asks the kernel for a signal to this process when its parent ends. A parent that has ended
 /// already is an error of kind `NotConnected`.
 pub fn signal_me_when_parent_ends(signal: Signal) -> io::Result<()> {

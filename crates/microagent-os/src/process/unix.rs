@@ -8,11 +8,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -217,6 +217,24 @@ pub(super) fn may_execute(path: &Path) -> bool {
 }
 
 // --- starting ---
+
+/// One bit for each number that was taken over.
+static INHERITED_TAKEN: AtomicU64 = AtomicU64::new(0);
+
+pub(super) fn take_inherited(number: i32) -> io::Result<OwnedFd> {
+    let bit = 1u64 << number;
+    if INHERITED_TAKEN.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    // SAFETY: the call only asks the kernel about a number; a number that is not open is `EBADF`.
+    let open = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if open == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number is open, and the bit above makes this its only owner: numbers below the
+    // floor are inherited ones, which nobody else in this process owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
 
 pub(super) fn spawn(spawn: Spawn) -> io::Result<Child> {
     let (mut command, _placeholders) = command_of(spawn)?;
