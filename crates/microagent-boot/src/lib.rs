@@ -1,1 +1,13 @@
-//! What a VM boots: find, fetch and prove kernels; find the initramfs.
+//! What a VM boots: where the kernel and the guest init are, and proof that they are what they claim.
+//!
+//! Reading order: [`search_path`] (where an installation keeps its parts), [`initramfs`] (the guest
+//! init, shipped packed, only found here), [`kernel_catalog`] (what is known of a kernel image),
+//! [`kernel_store`] (the default kernel, installed on first use). Nothing here starts a VM or knows
+//! what a workspace is. This crate promises nothing to outsiders.
+#![forbid(unsafe_code)]
+
+mod hash;
+pub mod initramfs;
+pub mod kernel_catalog;
+pub mod kernel_store;
+pub mod search_path;

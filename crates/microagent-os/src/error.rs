@@ -20,6 +20,7 @@ pub struct FsError {
 }
 
 impl FsError {
+    /// For callers that go on with a file they opened here: names the path that a bare error lacks.
     pub fn new(action: FsAction, path: &Path, source: impl Into<io::Error>) -> Self {
         Self {
             action,

@@ -1,0 +1,320 @@
+//! The default kernel: installed into the state directory on first use, replaced when the
+//! installation ships a newer one.
+//!
+//! ```text
+//! <prefix>/libexec/kernels/<backend>/<arch>/{Image,kernel.json}   shipped
+//!        | clone, hash, rename
+//!        v
+//! <folder>/{Image,kernel.json}                                    installed
+//! ```
+//!
+//! The record names the image's hash and is written after the image; an image that does not match its
+//! record is a torn installation and is put right by installing again. A running VM keeps the image it
+//! booted, since replacing is a rename. A kernel that a person installed is never replaced from here.
+
+use crate::hash::sha256_of;
+use crate::kernel_catalog::{
+    CatalogError, IMAGE_BYTES_MAX, KernelRecord, RECORD_BYTES_MAX, SCHEMA, SOURCE_DEFAULT,
+};
+use crate::search_path::SearchPath;
+use microagent_os::clone_file::{Sharing, clone_file};
+use microagent_os::{FsError, atomic_file, clock, dirs, fs};
+use microagent_types::{Arch, BackendName, Sha256Hex};
+use std::path::{Path, PathBuf};
+
+/// A kernel that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledKernel {
+    /// The image.
+    pub path: PathBuf,
+    /// Its hash, as recorded when it was installed.
+    pub sha256: Sha256Hex,
+    /// Its version, when it is known.
+    pub version: Option<String>,
+    /// `default`, or where it came from.
+    pub source: String,
+}
+
+/// Why there is no kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// None is installed and none came with the installation.
+    #[error("there is no kernel for `{backend}/{arch}`, and none came with this installation")]
+    Missing {
+        /// For which backend.
+        backend: BackendName,
+        /// For which architecture.
+        arch: Arch,
+    },
+    /// The record beside an image can't be used.
+    #[error("the kernel record `{}` is damaged", path.display())]
+    Record {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: CatalogError,
+    },
+    /// An image is not what its record says.
+    #[error("the kernel `{}` is not the one that its record names", path.display())]
+    Differs {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A file can't be read or written.
+    #[error(transparent)]
+    File(#[from] FsError),
+}
+
+/// Where an installation ships the default kernel of a backend.
+fn shipped_folder(backend: BackendName, arch: Arch) -> PathBuf {
+    ["kernels", backend.as_str(), arch.as_str()]
+        .iter()
+        .collect()
+}
+
+/// Makes sure that the default kernel is in `folder` and says which one it is.
+///
+/// # Errors
+/// When there is none, when what is shipped is damaged, or when it can't be written.
+pub fn ensure_default(
+    folder: &Path,
+    search_path: &SearchPath,
+    backend: BackendName,
+    arch: Arch,
+) -> Result<InstalledKernel, KernelError> {
+    let installed = read_installed(folder)?;
+    let shipped = find_shipped(search_path, backend, arch)?;
+    match (installed, shipped) {
+        (Some(installed), Some(shipped)) if is_current(&installed, &shipped.record) => {
+            Ok(installed)
+        }
+        (_, Some(shipped)) => install(folder, &shipped),
+        (Some(installed), None) => Ok(installed),
+        (None, None) => Err(KernelError::Missing { backend, arch }),
+    }
+}
+
+/// The kernel that `folder` holds; `None` when none is installed whole.
+///
+/// # Errors
+/// When its record is damaged or newer than this release.
+pub fn read_installed(folder: &Path) -> Result<Option<InstalledKernel>, KernelError> {
+    let (path, record_path) = (folder.join("Image"), folder.join("kernel.json"));
+    let Some(record) = read_record(&record_path)? else {
+        return Ok(None);
+    };
+    if !fs::is_file(&path) {
+        return Ok(None);
+    }
+    let KernelRecord {
+        sha256,
+        version,
+        source,
+        ..
+    } = record;
+    Ok(Some(InstalledKernel {
+        path,
+        sha256,
+        version,
+        source,
+    }))
+}
+
+/// What `ensure_default` would install; `None` when the installation ships no kernel.
+///
+/// # Errors
+/// When the shipped record is damaged.
+pub fn shipped_version(
+    search_path: &SearchPath,
+    backend: BackendName,
+    arch: Arch,
+) -> Result<Option<KernelRecord>, KernelError> {
+    Ok(find_shipped(search_path, backend, arch)?.map(|shipped| shipped.record))
+}
+
+struct Shipped {
+    image: PathBuf,
+    record: KernelRecord,
+}
+
+/// A kernel that a person put there stays; a default one stays while nothing newer is shipped.
+fn is_current(installed: &InstalledKernel, shipped: &KernelRecord) -> bool {
+    installed.source != SOURCE_DEFAULT || installed.sha256 == shipped.sha256
+}
+
+fn find_shipped(
+    search_path: &SearchPath,
+    backend: BackendName,
+    arch: Arch,
+) -> Result<Option<Shipped>, KernelError> {
+    let folder = shipped_folder(backend, arch);
+    let Some(image) = search_path.find_file(&folder.join("Image")) else {
+        return Ok(None);
+    };
+    let record_path = image.with_file_name("kernel.json");
+    let Some(record) = read_record(&record_path)? else {
+        return Ok(None);
+    };
+    Ok(Some(Shipped { image, record }))
+}
+
+fn read_record(path: &Path) -> Result<Option<KernelRecord>, KernelError> {
+    let Some(bytes) = fs::read_bounded_if_present(path, RECORD_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    match KernelRecord::parse(&bytes) {
+        Ok(record) => Ok(Some(record)),
+        Err(source) => Err(KernelError::Record {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn install(folder: &Path, shipped: &Shipped) -> Result<InstalledKernel, KernelError> {
+    dirs::ensure_private_all(folder)?;
+    let image = folder.join("Image");
+    // A name of its own, so that two first uses at once both succeed and the later rename wins.
+    let unfinished = folder.join(format!(".new-Image-{}", microagent_os::random::hex_16()));
+    let cloned = clone_file(&shipped.image, &unfinished, Sharing::Preferred)
+        .map_err(KernelError::from)
+        .and_then(|_| prove(&unfinished, shipped))
+        .and_then(|()| Ok(fs::rename(&unfinished, &image)?));
+    if let Err(error) = cloned {
+        // The first error is the one that matters.
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    let record = KernelRecord {
+        schema: SCHEMA,
+        source: SOURCE_DEFAULT.to_owned(),
+        installed_at: Some(clock::now()),
+        ..shipped.record.clone()
+    };
+    atomic_file::write(
+        &folder.join("kernel.json"),
+        &record.to_bytes(),
+        atomic_file::Existing::Replace,
+    )?;
+    let KernelRecord {
+        sha256,
+        version,
+        source,
+        ..
+    } = record;
+    Ok(InstalledKernel {
+        path: image,
+        sha256,
+        version,
+        source,
+    })
+}
+
+fn prove(image: &Path, shipped: &Shipped) -> Result<(), KernelError> {
+    let file = fs::open(image)?;
+    fs::sync_file(&file, image)?;
+    match sha256_of(image, IMAGE_BYTES_MAX)? {
+        Some(sha256) if sha256 == shipped.record.sha256 => Ok(()),
+        _ => Err(KernelError::Differs {
+            path: shipped.image.clone(),
+        }),
+    }
+}
+
+/// Hashes a kernel that a person named, for `--kernel PATH`.
+///
+/// # Errors
+/// When it can't be read or is too large to be a kernel.
+pub fn hash_custom(path: &Path) -> Result<Sha256Hex, KernelError> {
+    sha256_of(path, IMAGE_BYTES_MAX)?.ok_or_else(|| KernelError::Differs {
+        path: path.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "a test makes its files as anybody would"
+    )]
+
+    use super::{KernelError, ensure_default, read_installed};
+    use crate::search_path::SearchPath;
+    use microagent_types::{Arch, BackendName};
+    use sha2::{Digest as _, Sha256};
+    use std::path::Path;
+
+    fn ship(prefix: &Path, content: &str, claimed: &str) -> SearchPath {
+        let folder = prefix.join("libexec/kernels/qemu/amd64");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("Image"), content).unwrap();
+        let sha = microagent_types::Sha256Hex::from_bytes(Sha256::digest(claimed).into());
+        let record =
+            format!(r#"{{"schema":1,"version":"{content}","sha256":"{sha}","source":"x"}}"#);
+        std::fs::write(folder.join("kernel.json"), record).unwrap();
+        SearchPath::beside(&prefix.join("bin/microagent"))
+    }
+
+    fn ensure(folder: &Path, search: &SearchPath) -> Result<super::InstalledKernel, KernelError> {
+        ensure_default(folder, search, BackendName::Qemu, Arch::Amd64)
+    }
+
+    #[test]
+    fn the_first_use_installs_and_the_second_finds_it() {
+        let root = tempfile::tempdir().unwrap();
+        let search = ship(root.path(), "one", "one");
+        let folder = root.path().join("state/kernels/qemu/amd64");
+        let first = ensure(&folder, &search).unwrap();
+        assert_eq!(std::fs::read_to_string(&first.path).unwrap(), "one");
+        let written = std::fs::metadata(&first.path).unwrap().modified().unwrap();
+        assert_eq!(ensure(&folder, &search).unwrap(), first);
+        assert_eq!(
+            std::fs::metadata(&first.path).unwrap().modified().unwrap(),
+            written
+        );
+    }
+
+    #[test]
+    fn a_newer_shipped_kernel_replaces_a_default_and_never_a_persons_own() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        ensure(&folder, &ship(root.path(), "one", "one")).unwrap();
+        let search = ship(root.path(), "two", "two");
+        assert_eq!(
+            ensure(&folder, &search).unwrap().version.as_deref(),
+            Some("two")
+        );
+        let record = std::fs::read_to_string(folder.join("kernel.json")).unwrap();
+        std::fs::write(
+            folder.join("kernel.json"),
+            record.replace("\"default\"", "\"file\""),
+        )
+        .unwrap();
+        let search = ship(root.path(), "three", "three");
+        assert_eq!(
+            ensure(&folder, &search).unwrap().version.as_deref(),
+            Some("two")
+        );
+    }
+
+    #[test]
+    fn a_damaged_shipment_installs_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        let search = ship(root.path(), "one", "other");
+        assert!(matches!(
+            ensure(&folder, &search),
+            Err(KernelError::Differs { .. })
+        ));
+        assert_eq!(read_installed(&folder).unwrap(), None);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn without_a_kernel_the_error_names_backend_and_architecture() {
+        let root = tempfile::tempdir().unwrap();
+        let search = SearchPath::beside(&root.path().join("bin/microagent"));
+        let error = ensure(&root.path().join("state"), &search).unwrap_err();
+        assert!(error.to_string().contains("qemu/amd64"), "{error}");
+    }
+}
