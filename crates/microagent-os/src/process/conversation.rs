@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Exit, Spawn, SpawnError, Stream};
+use super::{Exit, ProcessIdentity, Spawn, SpawnError, Stream};
 use crate::clock::Deadline;
 
 /// The time that a killed child gets to be gone.
@@ -72,6 +72,17 @@ impl Conversation {
     /// Starts the program, writes `input` to its stdin, closes it, and waits for its end. A
     /// program that does not read its input is no error.
     pub fn hold(self, spawn: Spawn, input: Vec<u8>) -> Result<Reply, ConversationError> {
+        self.hold_telling(spawn, input, |_| ())
+    }
+
+    /// The same, and tells whom it talks to as soon as the program runs, so that somebody else can
+    /// signal it meanwhile.
+    pub fn hold_telling(
+        self,
+        spawn: Spawn,
+        input: Vec<u8>,
+        started: impl FnOnce(&ProcessIdentity),
+    ) -> Result<Reply, ConversationError> {
         let program = spawn.program.clone();
         let talk = |source| ConversationError::Talk {
             program: program.clone(),
@@ -83,6 +94,7 @@ impl Conversation {
             .stdout(Stream::Pipe)
             .stderr(Stream::Pipe)
             .start()?;
+        started(child.handle().identity());
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let feeder = std::thread::spawn(move || {
