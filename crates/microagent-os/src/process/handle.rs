@@ -73,6 +73,14 @@ impl ProcessHandle {
         Ok(Self { pin, identity })
     }
 
+    /// A second handle of the same process, for a task that waits while others signal.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            pin: self.pin.try_clone()?,
+            identity: self.identity.clone(),
+        })
+    }
+
     /// Who it is; the pid is the one that the host's `/proc` shows.
     pub fn identity(&self) -> &ProcessIdentity {
         &self.identity
