@@ -11,14 +11,20 @@
     reason = "chores run on a contributor's machine; the product's doors are for the product"
 )]
 
+mod bench;
+mod check;
+mod counts;
 mod cpio;
 mod demo;
+mod e2e;
 mod guest;
 mod install;
 mod kernel;
 mod places;
 mod setup;
 mod shell;
+mod stages;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -38,6 +44,14 @@ enum Chore {
     Setup(setup::Arguments),
     /// Run a command in a microVM booted from a real Debian image
     Demo(demo::Arguments),
+    /// Run the whole pipeline: checks, tests, real guests, benches
+    Test,
+    /// Run what comes before any test: format, tidy, supply chain, typos, clippy
+    Check,
+    /// Boot real guests and run the cases against them
+    E2e(e2e::Arguments),
+    /// Measure the product beside a reference
+    Bench(bench::Arguments),
     /// Build release programs and put them under a prefix
     Install(install::Arguments),
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
@@ -53,6 +67,10 @@ fn main() -> ExitCode {
         Chore::Setup(arguments) => setup::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Install(arguments) => install::run(&arguments),
+        Chore::Test => test::run(),
+        Chore::Check => check::run(),
+        Chore::E2e(arguments) => e2e::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest => guest::run(),

@@ -4,10 +4,13 @@
 //! says "No such file or directory". It must not grow into a build system: no caching, no graph.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+use crate::counts::Counts;
 
 /// A program about to be started.
 pub(crate) struct Run {
@@ -75,6 +78,31 @@ impl Run {
         Ok(())
     }
 
+    /// Runs it to its end, shows what it writes while it runs, and keeps the lines.
+    pub(crate) fn tee(mut self) -> Result<Shown> {
+        let line = self.line();
+        let mut child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{line}`"))?;
+        let stdout = child.stdout.take().context("the pipe was just made")?;
+        let stderr = child.stderr.take().context("the pipe was just made")?;
+        let beside = std::thread::spawn(move || show(stderr));
+        let mut lines = show(stdout);
+        lines.extend(beside.join().unwrap_or_default());
+        let status = child
+            .wait()
+            .with_context(|| format!("cannot wait for `{line}`"))?;
+        Ok(Shown {
+            line,
+            lines,
+            status,
+        })
+    }
+
     /// Runs it and gives what it wrote to its standard output; a status other than 0 is an error.
     pub(crate) fn output(mut self) -> Result<String> {
         let line = self.line();
@@ -107,6 +135,45 @@ impl Run {
     }
 }
 
+/// What a program showed while it ran.
+pub(crate) struct Shown {
+    line: String,
+    lines: Vec<String>,
+    status: ExitStatus,
+}
+
+impl Shown {
+    /// The sum of the counts in its lines. No counts at all is an error, and so is a failure that
+    /// no count explains.
+    pub(crate) fn counts(&self, read: impl Fn(&str) -> Option<Counts>) -> Result<Counts> {
+        let mut total = None;
+        for counts in self.lines.iter().filter_map(|line| read(line)) {
+            *total.get_or_insert_with(Counts::default) += counts;
+        }
+        let total = total.with_context(|| {
+            format!(
+                "`{}` ended with {} and counted no tests",
+                self.line, self.status
+            )
+        })?;
+        if !self.status.success() && total.failed == 0 {
+            bail!("`{}` ended with {}", self.line, self.status);
+        }
+        Ok(total)
+    }
+}
+
+fn show(output: impl Read) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(output).split(b'\n') {
+        let Ok(line) = line else { break };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        eprintln!("{line}");
+        lines.push(line);
+    }
+    lines
+}
+
 /// Where a program is on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -123,4 +190,42 @@ pub(crate) fn is_on_path(program: &str) -> bool {
 /// The cargo that started this chore.
 pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts;
+
+    fn shown(script: &str) -> Shown {
+        Run::new("sh").args(["-c", script]).tee().unwrap()
+    }
+
+    #[test]
+    fn counts_of_both_streams_are_summed() {
+        let one = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured";
+        let lines = shown(&format!("echo '{one}'; echo '{one}' >&2"));
+        let total = lines.counts(counts::of_libtest).unwrap();
+        assert_eq!(total.to_string(), "4 passed, 0 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_failure_without_a_count_is_an_error() {
+        assert!(shown("exit 101").counts(counts::of_libtest).is_err());
+        let passed = "echo 'test result: ok. 2 passed; 0 failed'; exit 1";
+        assert!(shown(passed).counts(counts::of_libtest).is_err());
+        let failed = "echo 'test result: FAILED. 2 passed; 1 failed'; exit 1";
+        assert_eq!(shown(failed).counts(counts::of_libtest).unwrap().failed, 1);
+    }
+
+    #[test]
+    fn an_error_names_the_program_and_its_arguments() {
+        let error = Run::new("sh").args(["-c", "exit 3"]).ok().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`sh -c exit 3` ended with exit status: 3"
+        );
+        let error = Run::new("/nonexistent/program").ok().unwrap_err();
+        assert_eq!(error.to_string(), "cannot start `/nonexistent/program`");
+    }
 }

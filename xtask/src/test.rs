@@ -1,0 +1,115 @@
+//! `cargo xtask test`: the whole pipeline, the same on a laptop and in CI.
+//!
+//! It sets up what it needs and runs the stages in order of cost, every one of them even when an
+//! earlier one failed. The last line is `N passed, N failed, N skipped`, alone on its line; the
+//! status is 0 only when nothing failed. What a stage leaves out is named with its reason.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bench;
+use crate::check;
+use crate::counts;
+use crate::e2e;
+use crate::guest;
+use crate::kernel::{self, Arch, Backend};
+use crate::places::Places;
+use crate::setup;
+use crate::shell::{self, Run};
+use crate::stages::{Outcome, Stages};
+
+/// Runs the chore.
+pub(crate) fn run() -> Result<ExitCode> {
+    let places = Places::find()?;
+    let mut stages = Stages::default();
+    stages.run("0 setup", || {
+        setup::ensure(&places, setup::Scope::Test)?;
+        Ok(Outcome::default())
+    });
+    check::run_stages(&places, &mut stages);
+    stages.run("3 unit and command tests", || tests(&places));
+    stages.run("3 examples in documentation", || examples(&places));
+    stages.run("4 guest init, initramfs and kernel", || {
+        guest::build(&places)?;
+        for backend in Backend::ALL {
+            kernel::ensure(&places, backend, Arch::of_this_host()?)?;
+        }
+        Ok(Outcome::default())
+    });
+    stages.run("5 real guests under QEMU", || {
+        with_program(&places, "microagent-e2e", || {
+            Ok(e2e::run_cases(&places, &[])?.into())
+        })
+    });
+    stages.run("7 documentation", || {
+        cargo(&places)
+            .args(["doc", "--quiet", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "--deny warnings")
+            .ok()?;
+        Ok(Outcome::default())
+    });
+    stages.run("7 benches against their limits", || {
+        with_program(&places, "microagent-bench", || {
+            let status = bench::run_cases(&places, &[])?;
+            if !status.success() {
+                bail!("a ratio is beyond its limit");
+            }
+            Ok(Outcome::default())
+        })
+    });
+    println!("{}", stages.summary());
+    println!("{}", stages.total());
+    Ok(if stages.total().failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn tests(places: &Places) -> Result<Outcome> {
+    // Tests of the command start our other programs, which no test target depends on.
+    cargo(places)
+        .args(["build", "--quiet", "--workspace", "--bins"])
+        .ok()?;
+    let lines = cargo(places)
+        .args(["nextest", "run", "--workspace", "--profile", "ci"])
+        .args(["--no-tests", "pass"])
+        .env("PATH", setup::search_path(places)?)
+        .tee()?;
+    Ok(lines.counts(counts::of_nextest)?.into())
+}
+
+fn examples(places: &Places) -> Result<Outcome> {
+    let lines = cargo(places)
+        .args(["test", "--quiet", "--workspace", "--doc"])
+        .tee()?;
+    Ok(lines.counts(counts::of_libtest)?.into())
+}
+
+/// Runs a stage whose program is there; a program that is not built yet is named as left out.
+fn with_program(
+    places: &Places,
+    program: &str,
+    stage: impl FnOnce() -> Result<Outcome>,
+) -> Result<Outcome> {
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(places.root.join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .context("cannot read cargo's metadata")?;
+    let is_there = metadata
+        .packages
+        .iter()
+        .flat_map(|package| &package.targets)
+        .any(|target| target.is_bin() && target.name == program);
+    if is_there {
+        stage()
+    } else {
+        Ok(Outcome::left_out(format!("`{program}` has no cases yet")))
+    }
+}
+
+fn cargo(places: &Places) -> Run {
+    Run::new(shell::cargo()).current_dir(&places.root)
+}
