@@ -1,1 +1,27 @@
 //! A VMM that is a Linux process: launch, confine, watch, network, vsock over Unix sockets.
+//!
+//! What `firecracker` and `qemu` have in common, so that each backend holds only what differs. The
+//! judgements (is KVM usable, what does the other side of the handshake say, how is the VMM
+//! confined, with which words is the network engine started) are pure and compile on every OS; the
+//! calls compile on Linux only. Nothing here knows a workspace, a record or a wire message.
+//! This crate promises nothing to outsiders.
+//!
+//! In reading order: [`kvm`], [`program`], [`launch`], [`pidfd`], [`handshake`], [`vsock_unix`],
+//! [`user_network`], [`confine`].
+
+pub mod confine;
+pub mod handshake;
+pub mod kvm;
+pub mod program;
+pub mod user_network;
+
+#[cfg(target_os = "linux")]
+pub mod launch;
+#[cfg(target_os = "linux")]
+pub mod pidfd;
+#[cfg(target_os = "linux")]
+pub mod vsock_unix;
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod test_loop;

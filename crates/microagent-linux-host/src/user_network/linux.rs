@@ -1,0 +1,41 @@
+//! Asking this host's `passt` and routes, and the socket pair. Calls only.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use microagent_os::fs;
+use microagent_os::local_socket;
+use microagent_os::process::{Conversation, ConversationError, Spawn};
+
+use super::{PasstFeatures, default_route_in, features_in};
+
+const IPV6_ROUTE: &str = "/proc/net/ipv6_route";
+/// A table of a host with very many routes is cut; its default route is then not found.
+const IPV6_ROUTE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const HELP: Conversation = Conversation {
+    limit: Duration::from_secs(2),
+    stdout_bytes_max: 64 * 1024,
+    stderr_bytes_max: 64 * 1024,
+};
+
+/// What this `passt` knows. Blocks for the few milliseconds of its help text.
+pub fn observe(passt: &Path) -> Result<PasstFeatures, ConversationError> {
+    // Older ones print it to stderr, newer ones to stdout; some end with a status of 1.
+    let reply = HELP.hold(Spawn::new(passt).argument("--help"), Vec::new())?;
+    let help = [reply.stdout, reply.stderr].concat();
+    Ok(features_in(&String::from_utf8_lossy(&help)))
+}
+
+/// Whether this host has a default route for IPv6.
+pub fn host_has_ipv6_route() -> bool {
+    fs::read_text_bounded(Path::new(IPV6_ROUTE), IPV6_ROUTE_BYTES_MAX)
+        .is_ok_and(|table| default_route_in(&table))
+}
+
+/// The two ends of the guest's wire: one for the VMM or the relay, one for `passt`.
+pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (vmm, passt) = local_socket::pair()?;
+    Ok((vmm.into_descriptor(), passt.into_descriptor()))
+}
