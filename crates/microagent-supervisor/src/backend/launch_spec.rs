@@ -3,6 +3,7 @@
 //! It holds nothing that the guest learns over its control connection (names, environment, workload);
 //! a backend makes a machine and does not know what for.
 
+use microagent_machine::spec::{DiskAccess, NetworkMode};
 use microagent_types::{AbsPath, Arch, BootId, ByteSize, VcpuCount, WorkspaceId, WorkspaceName};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -52,15 +53,6 @@ pub struct Disk {
     pub access: DiskAccess,
 }
 
-/// How a VM may use a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskAccess {
-    /// Read and write.
-    ReadWrite,
-    /// Read only.
-    ReadOnly,
-}
-
 /// The run folder under both its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
@@ -69,17 +61,6 @@ pub struct RunFolder {
     /// What to put before socket names: the same folder, or a short alias of it that fits into a
     /// socket address.
     pub socket_prefix: AbsPath,
-}
-
-/// How a guest reaches the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NetworkMode {
-    /// A NIC behind address translation.
-    Nat,
-    /// No NIC.
-    Isolated,
-    /// A NIC on the host's own network.
-    Bridged,
 }
 
 /// The guest's network interface.

@@ -22,9 +22,9 @@ pub use host_facts::{
     ConfinementFacts, ConfinementPart, EngineFacts, HostFacts, KvmFacts, NetworkModeFacts, Program,
 };
 pub use launch_spec::{
-    ConfinementDemand, Disk, DiskAccess, GuestAddresses, GuestDevice, GuestNic, LaunchSpec,
-    NetworkMode, RunFolder,
+    ConfinementDemand, Disk, GuestAddresses, GuestDevice, GuestNic, LaunchSpec, RunFolder,
 };
+pub use microagent_machine::spec::{DiskAccess, NetworkMode};
 
 use microagent_machine::{Accelerator, Capabilities};
 use microagent_os::process::ProcessIdentity;

@@ -1,0 +1,177 @@
+//! Two byte streams joined: what comes out of one goes into the other, counted, with one fixed buffer
+//! a direction.
+//!
+//! A side is read only when what was read before has been written, so a slow reader slows its writer
+//! and nothing else. Neither side knows half-close (vsock devices turn it into a close): the end of
+//! one side ends both, after what it sent was delivered. When one side stops *taking*, what it still
+//! has to say is carried on for a while: a guest that has ended a session closes it while bytes for
+//! it are on the way, and its last frame must arrive all the same.
+
+use std::cell::Cell;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+/// Bytes held of one direction.
+pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
+/// How long the last bytes of a side may take once the other has stopped taking.
+const LAST_BYTES_LIMIT: Duration = Duration::from_secs(5);
+
+/// Which side ended a joint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The first argument.
+    First,
+    /// The second one.
+    Second,
+}
+
+/// What was carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// Bytes that came out of the first stream.
+    pub(crate) from_first: u64,
+    /// Bytes that came out of the second stream.
+    pub(crate) from_second: u64,
+    /// Who closed.
+    pub(crate) closed_by: Side,
+}
+
+enum Stopped {
+    /// The source has no more.
+    Source,
+    /// The destination takes no more.
+    Destination,
+}
+
+/// Joins two streams until one ends. Cancel by dropping: both are closed then.
+pub(crate) async fn bridge<A, B>(first: A, second: B) -> Carried
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut first_out, mut first_in) = tokio::io::split(first);
+    let (mut second_out, mut second_in) = tokio::io::split(second);
+    let from_first = Cell::new(0);
+    let from_second = Cell::new(0);
+    let closed_by = {
+        let forth = carry(&mut first_out, &mut second_in, &from_first);
+        let back = carry(&mut second_out, &mut first_in, &from_second);
+        tokio::pin!(forth, back);
+        // The order matters to nobody; a fixed one makes tests repeatable.
+        tokio::select! {
+            biased;
+            stopped = &mut back => match stopped {
+                Stopped::Source => Side::Second,
+                Stopped::Destination => {
+                    // What comes within the limit is counted; what is cut short has no reader.
+                    let _ = timeout(LAST_BYTES_LIMIT, forth).await;
+                    Side::First
+                }
+            },
+            stopped = &mut forth => match stopped {
+                Stopped::Source => Side::First,
+                Stopped::Destination => {
+                    let _ = timeout(LAST_BYTES_LIMIT, back).await;
+                    Side::Second
+                }
+            },
+        }
+    };
+    // The other side may be gone already, which is what is wanted.
+    let _ = second_in.shutdown().await;
+    let _ = first_in.shutdown().await;
+    Carried {
+        from_first: from_first.get(),
+        from_second: from_second.get(),
+        closed_by,
+    }
+}
+
+async fn carry<R, W>(source: &mut R, destination: &mut W, count: &Cell<u64>) -> Stopped
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let read = match source.read(&mut buffer).await {
+            Ok(0) | Err(_) => return Stopped::Source,
+            Ok(read) => read,
+        };
+        if destination.write_all(&buffer[..read]).await.is_err() {
+            return Stopped::Destination;
+        }
+        count.set(count.get() + read as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUFFER_BYTES, Side, bridge};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    #[tokio::test]
+    async fn bytes_of_both_sides_arrive_and_are_counted() {
+        let (first, mut first_peer) = duplex(64);
+        let (second, mut second_peer) = duplex(64);
+        let joint = bridge(first, second);
+        let peers = async move {
+            first_peer.write_all(b"forth").await.unwrap();
+            let mut heard = [0; 5];
+            second_peer.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"forth");
+            second_peer.write_all(b"back").await.unwrap();
+            drop(second_peer);
+            let mut rest = Vec::new();
+            first_peer.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(rest, b"back");
+        };
+        let (carried, ()) = tokio::join!(joint, peers);
+        assert_eq!((carried.from_first, carried.from_second), (5, 4));
+        assert_eq!(carried.closed_by, Side::Second);
+    }
+
+    #[tokio::test]
+    async fn the_last_bytes_of_a_side_that_takes_no_more_arrive() {
+        let (first, mut first_peer) = duplex(16);
+        let (second, second_peer) = duplex(1 << 20);
+        let (mut second_out, mut second_in) = tokio::io::split(second_peer);
+        second_in.write_all(&vec![7; 100_000]).await.unwrap();
+        let peers = async move {
+            // The second side says its last words and is gone while the first still talks to it.
+            let mut heard = [0; 1];
+            let talk = first_peer.write_all(b"x");
+            let (_, _) = tokio::join!(talk, second_out.read_exact(&mut heard));
+            drop((second_out, second_in));
+            let _ = first_peer.write_all(b"y").await;
+            let mut rest = Vec::new();
+            first_peer.read_to_end(&mut rest).await.unwrap();
+            rest.len()
+        };
+        let (carried, received) = tokio::join!(bridge(first, second), peers);
+        assert_eq!(received, 100_000);
+        assert_eq!(carried.from_second, 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_stops_the_writer() {
+        let (first, mut first_peer) = duplex(1024);
+        let (second, second_peer) = duplex(1024);
+        let mut written = 0;
+        let write = async {
+            let chunk = [0; 1024];
+            // The silence of a writer that waits is all there is to see.
+            let silence = std::time::Duration::from_millis(50);
+            while let Ok(wrote) = tokio::time::timeout(silence, first_peer.write(&chunk)).await {
+                written += wrote.unwrap();
+            }
+        };
+        tokio::select! {
+            _ = bridge(first, second) => panic!("nobody has closed"),
+            () = write => {}
+        }
+        drop(second_peer);
+        assert!(written <= BUFFER_BYTES + 4096, "{written}");
+    }
+}
