@@ -1,1 +1,23 @@
-//! The library: a file and a public function for each use case.
+//! The library: a file and a public function for each use case of a workspace.
+//!
+//! It blocks: its callers are commands and programs that wait for one thing. It names no hypervisor
+//! and links none; backends are programs that it runs (`supervisor_client`). It draws nothing:
+//! progress is handed out as values (`progress`). Nothing is fetched, started or written because this
+//! crate was linked or a value was made.
+//!
+//! Outsiders may depend on it.
+#![forbid(unsafe_code)]
+
+pub mod backend_choice;
+pub mod context;
+pub mod guest_session;
+pub mod interrupt;
+pub mod outcome;
+pub mod profile;
+pub mod progress;
+pub mod supervisor_client;
+
+pub use context::Context;
+pub use interrupt::Interrupt;
+pub use outcome::{CommandEnd, CommandOutcome};
+pub use profile::Profile;

@@ -1,0 +1,430 @@
+//! One session with a guest, over the monitor's socket.
+//!
+//! ```text
+//! connect -> one request line -> one answer line -> frames both ways -> the exit frame
+//! ```
+//!
+//! Three threads meet here: the caller's reads frames and hands out bytes, one feeds stdin, and
+//! whoever hears signals writes control frames through a [`SessionControl`]. The guest is hostile: a
+//! frame that is too long or out of place ends the session.
+
+use microagent_os::local_socket::{self, Stream};
+use microagent_types::SignalName;
+use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame, write_frame};
+use microagent_wire::guest::service::{ServiceAnswer, SessionExit, SessionInput, SessionOutput};
+use microagent_wire::guest::{Parsed, parse};
+use microagent_wire::limits::{MONITOR_LINE_BYTES_MAX, RAW_BYTES_MAX};
+use microagent_wire::monitor::request::MonitorRequest;
+use microagent_wire::monitor::response::MonitorAnswer;
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Until the monitor takes the connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Until the monitor has opened the session in the guest: it waits out a boot for 30 s, and the guest
+/// answers within 5 s.
+const OPEN_LIMIT: Duration = Duration::from_secs(40);
+/// Read at once from the monitor's socket.
+const READ_BUFFER_BYTES: usize = 128 << 10;
+
+/// Takes what a guest's command writes.
+pub trait SessionSink {
+    /// Bytes of stdout. An error ends the session.
+    ///
+    /// # Errors
+    /// When nobody takes them any more.
+    fn stdout(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Bytes of stderr.
+    ///
+    /// # Errors
+    /// When nobody takes them any more.
+    fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Why a session has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// It was refused: by the monitor, or by the guest.
+    #[error(transparent)]
+    Refused(Box<Fault>),
+    /// The connection to the guest is gone.
+    #[error("the connection to the guest broke")]
+    Broken(#[source] io::Error),
+    /// Whoever takes the output does not take it any more.
+    #[error("nobody takes the output any more")]
+    OutputClosed(#[source] io::Error),
+    /// The session was closed by the caller before the command ended.
+    #[error("the session was closed")]
+    Closed,
+}
+
+impl From<Fault> for SessionError {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(Box::new(fault))
+    }
+}
+
+/// Signals and sizes for a running session, from any thread.
+#[derive(Debug, Clone)]
+pub struct SessionControl {
+    writer: Arc<Mutex<Stream>>,
+    // A handle of its own: closing must work while a write is stuck.
+    connection: Arc<Stream>,
+    closed: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl SessionControl {
+    /// Sends a signal to the command's process group. Lost when the connection takes nothing, because
+    /// the command reads no input: then only [`SessionControl::close`] helps.
+    pub fn signal(&self, name: SignalName) {
+        self.send(&SessionInput::Signal { name });
+    }
+
+    /// Tells the size of the caller's terminal.
+    pub fn resize(&self, rows: u16, cols: u16) {
+        self.send(&SessionInput::Resize { rows, cols });
+    }
+
+    /// Ends the session: the guest hangs up on the command and kills it 2 s later.
+    pub fn close(&self) {
+        self.closed.store(true, std::sync::atomic::Ordering::SeqCst);
+        // Nothing is left to end when the other side was first.
+        let _ = self.connection.shut_down();
+    }
+
+    fn send(&self, input: &SessionInput) {
+        if let Ok(mut writer) = self.writer.try_lock() {
+            // A broken connection shows where frames are read.
+            let _ = write_frame(&mut *writer, &Frame::control(input));
+        }
+    }
+}
+
+/// A session that the guest has accepted.
+pub(crate) struct GuestSession {
+    reader: BufReader<Stream>,
+    control: SessionControl,
+    number: Option<u64>,
+}
+
+impl GuestSession {
+    /// Opens a session through the monitor's socket.
+    pub(crate) fn open(socket: &Path, request: &MonitorRequest) -> Result<Self, SessionError> {
+        let stream = local_socket::connect(socket, CONNECT_LIMIT).map_err(|error| {
+            Fault::from_error(FaultKind::Backend, &error)
+                .with_details(|details| details.component = Some("monitor".to_owned()))
+        })?;
+        Self::begin(stream, request)
+    }
+
+    fn begin(stream: Stream, request: &MonitorRequest) -> Result<Self, SessionError> {
+        stream
+            .set_read_limit(Some(OPEN_LIMIT))
+            .map_err(SessionError::Broken)?;
+        let connection = Arc::new(stream.try_clone().map_err(SessionError::Broken)?);
+        let mut writer = stream.try_clone().map_err(SessionError::Broken)?;
+        writer
+            .write_all(request.to_line().as_bytes())
+            .map_err(SessionError::Broken)?;
+        let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
+        let answer = read_answer(&mut reader)?;
+        if let Some(fault) = answer.error {
+            return Err(SessionError::Refused(fault));
+        }
+        let accepted = read_frame(&mut reader, Sender::Guest).map_err(SessionError::Broken)?;
+        accept(accepted)?;
+        connection
+            .set_read_limit(None)
+            .map_err(SessionError::Broken)?;
+        let control = SessionControl {
+            writer: Arc::new(Mutex::new(writer)),
+            connection,
+            closed: Arc::default(),
+        };
+        Ok(Self {
+            reader,
+            control,
+            number: answer.number,
+        })
+    }
+
+    /// The session's number at its monitor.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    pub(crate) fn control(&self) -> SessionControl {
+        self.control.clone()
+    }
+
+    /// Feeds stdin from a thread of its own until it ends; the end of the session ends the thread at
+    /// its next byte.
+    pub(crate) fn feed(&self, mut stdin: Box<dyn Read + Send>) {
+        let writer = Arc::clone(&self.control.writer);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; RAW_BYTES_MAX];
+            loop {
+                let count = match stdin.read(&mut buffer) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    // An input that cannot be read is at its end.
+                    Err(_) => 0,
+                };
+                let frame = Frame::new(FrameKind::Stdin, buffer[..count].to_vec());
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                if write_frame(&mut *writer, &frame).is_err() || count == 0 {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Hands out output until the command has ended.
+    pub(crate) fn run(mut self, sink: &mut dyn SessionSink) -> Result<SessionExit, SessionError> {
+        let result = self.relay(sink);
+        if result.is_err()
+            && self
+                .control
+                .closed
+                .load(std::sync::atomic::Ordering::SeqCst)
+        {
+            return Err(SessionError::Closed);
+        }
+        // The guest has nothing more to say; a feeder that writes learns it here.
+        let _ = self.control.connection.shut_down();
+        result
+    }
+
+    fn relay(&mut self, sink: &mut dyn SessionSink) -> Result<SessionExit, SessionError> {
+        loop {
+            let frame = read_frame(&mut self.reader, Sender::Guest)
+                .map_err(SessionError::Broken)?
+                .ok_or_else(|| SessionError::Broken(io::ErrorKind::UnexpectedEof.into()))?;
+            match frame.kind {
+                FrameKind::Stdout => {
+                    sink.stdout(&frame.payload)
+                        .map_err(SessionError::OutputClosed)?;
+                }
+                FrameKind::Stderr => {
+                    sink.stderr(&frame.payload)
+                        .map_err(SessionError::OutputClosed)?;
+                }
+                FrameKind::Control => {
+                    if let Some(exit) = exit_of(&frame.payload)? {
+                        return Ok(exit);
+                    }
+                }
+                kind => {
+                    let message =
+                        format!("the guest sent a {kind:?} frame in a session of a command");
+                    return Err(SessionError::Broken(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        message,
+                    )));
+                }
+            }
+        }
+    }
+}
+
+fn read_answer(reader: &mut BufReader<Stream>) -> Result<MonitorAnswer, SessionError> {
+    let mut line = Vec::new();
+    reader
+        .by_ref()
+        .take(MONITOR_LINE_BYTES_MAX as u64)
+        .read_until(b'\n', &mut line)
+        .map_err(SessionError::Broken)?;
+    if !line.ends_with(b"\n") {
+        return Err(SessionError::Broken(io::ErrorKind::UnexpectedEof.into()));
+    }
+    MonitorAnswer::parse(&line)
+        .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+fn accept(frame: Option<Frame>) -> Result<(), SessionError> {
+    let frame = frame.ok_or_else(|| SessionError::Broken(io::ErrorKind::UnexpectedEof.into()))?;
+    let answer: ServiceAnswer = serde_json::from_slice(&frame.payload)
+        .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    if answer.ok {
+        return Ok(());
+    }
+    let kind = answer.kind.unwrap_or(FaultKind::Guest);
+    let message = answer
+        .message
+        .unwrap_or_else(|| "the guest refused the session".to_owned());
+    Err(Fault::new(kind, message).into())
+}
+
+fn exit_of(payload: &[u8]) -> Result<Option<SessionExit>, SessionError> {
+    let message = parse::<SessionOutput>(payload)
+        .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    match message {
+        Parsed::Known(SessionOutput::Exit(exit)) => Ok(Some(exit)),
+        Parsed::Known(SessionOutput::Failed { kind, message, .. }) => {
+            Err(Fault::new(kind, message).into())
+        }
+        // What a newer guest adds means nothing here.
+        Parsed::Known(_) | Parsed::Unknown(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GuestSession, SessionError, SessionSink};
+    use microagent_os::local_socket::{Stream, pair};
+    use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame, write_frame};
+    use microagent_wire::guest::service::{
+        Service, ServiceAnswer, ServiceRequest, SessionExit, SessionOutput,
+    };
+    use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
+    use microagent_wire::monitor::response::MonitorAnswer;
+    use std::io::{self, Read as _, Write as _};
+
+    #[derive(Default)]
+    struct Collected {
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+        broken: bool,
+    }
+
+    impl SessionSink for Collected {
+        fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+            if self.broken {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.stdout.extend_from_slice(bytes);
+            Ok(())
+        }
+        fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.stderr.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    /// A monitor and guest that accept one session and then do as they are told.
+    fn session(peer: impl FnOnce(Stream) + Send + 'static) -> Result<GuestSession, SessionError> {
+        let (ours, mut theirs) = pair().unwrap();
+        std::thread::spawn(move || {
+            let mut byte = [0];
+            while theirs.read_exact(&mut byte).is_ok() && byte != *b"\n" {}
+            theirs
+                .write_all(MonitorAnswer::success().to_line().as_bytes())
+                .unwrap();
+            peer(theirs);
+        });
+        let ping = ServiceRequest {
+            generation: 1,
+            service: Service::Ping { nonce: "1".into() },
+        };
+        GuestSession::begin(ours, &MonitorRequest::new(MonitorOp::session(&ping, false)))
+    }
+
+    fn accept(stream: &mut Stream) {
+        write_frame(stream, &Frame::control(&ServiceAnswer::accepted())).unwrap();
+    }
+
+    fn exit(code: i32) -> Frame {
+        let exit = SessionExit {
+            code: Some(code),
+            ..SessionExit::default()
+        };
+        Frame::control(&SessionOutput::Exit(exit))
+    }
+
+    #[test]
+    fn both_outputs_come_apart_and_the_exit_comes_last() {
+        let session = session(|mut guest| {
+            accept(&mut guest);
+            write_frame(&mut guest, &Frame::new(FrameKind::Stdout, b"out".to_vec())).unwrap();
+            write_frame(&mut guest, &Frame::new(FrameKind::Stderr, b"err".to_vec())).unwrap();
+            write_frame(&mut guest, &exit(3)).unwrap();
+        });
+        let mut collected = Collected::default();
+        let exit = session.unwrap().run(&mut collected).unwrap();
+        assert_eq!(exit.code, Some(3));
+        assert_eq!(
+            (&collected.stdout[..], &collected.stderr[..]),
+            (&b"out"[..], &b"err"[..])
+        );
+    }
+
+    #[test]
+    fn stdin_arrives_in_order_and_ends_with_an_empty_frame() {
+        let session = session(|mut guest| {
+            accept(&mut guest);
+            let mut received = Vec::new();
+            while let Some(frame) = read_frame(&mut guest, Sender::Host).unwrap() {
+                if frame.payload.is_empty() {
+                    break;
+                }
+                received.extend(frame.payload);
+            }
+            write_frame(&mut guest, &Frame::new(FrameKind::Stdout, received)).unwrap();
+            write_frame(&mut guest, &exit(0)).unwrap();
+        })
+        .unwrap();
+        session.feed(Box::new(&b"hello"[..]));
+        let mut collected = Collected::default();
+        session.run(&mut collected).unwrap();
+        assert_eq!(collected.stdout, b"hello");
+    }
+
+    #[test]
+    fn a_refusal_of_the_guest_keeps_its_kind() {
+        let refused = session(|mut guest| {
+            let answer = ServiceAnswer::refused(
+                microagent_wire::fault::FaultKind::NotFound,
+                "no such user",
+                None,
+            );
+            write_frame(&mut guest, &Frame::control(&answer)).unwrap();
+        });
+        let Err(SessionError::Refused(fault)) = refused else {
+            panic!("accepted")
+        };
+        assert_eq!(fault.message, "no such user");
+    }
+
+    #[test]
+    fn a_guest_that_vanishes_is_no_result() {
+        let broken = session(|mut guest| accept(&mut guest)).unwrap();
+        let result = broken.run(&mut Collected::default());
+        assert!(matches!(result, Err(SessionError::Broken(_))));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_ends_the_session() {
+        let session = session(|mut guest| {
+            accept(&mut guest);
+            write_frame(&mut guest, &Frame::new(FrameKind::Stdout, b"x".to_vec())).unwrap();
+            // Until the host hangs up.
+            assert_eq!(read_frame(&mut guest, Sender::Host).unwrap(), None);
+        });
+        let mut sink = Collected {
+            broken: true,
+            ..Collected::default()
+        };
+        assert!(matches!(
+            session.unwrap().run(&mut sink),
+            Err(SessionError::OutputClosed(_))
+        ));
+    }
+
+    #[test]
+    fn closing_ends_a_session_whose_command_goes_on() {
+        let session = session(|mut guest| {
+            accept(&mut guest);
+            let _ = read_frame(&mut guest, Sender::Host);
+        })
+        .unwrap();
+        session.control().close();
+        assert!(matches!(
+            session.run(&mut Collected::default()),
+            Err(SessionError::Closed)
+        ));
+    }
+}

@@ -1,0 +1,128 @@
+//! One place where a signal that a person sends meets whatever is under way.
+//!
+//! ```text
+//! preparing      the flag is set; the work looks at it and unwinds
+//! waiting        the flag is set and the supervisor that is waited for gets SIGINT
+//! in a session   the signal goes to the guest's command; a second Ctrl-C within 2 s ends the session
+//! ```
+//!
+//! The phases change under one lock, so a signal between two of them is never lost.
+
+use microagent_os::clock;
+use microagent_os::process::{Found, ProcessHandle, ProcessIdentity, Signal};
+use microagent_types::SignalName;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::guest_session::SessionControl;
+
+/// How soon a second Ctrl-C must follow the first to end a session.
+const SECOND_WITHIN: Duration = Duration::from_secs(2);
+
+/// Shared by the thread that works and the one that hears signals. Clones are the same token.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    signal: Option<SignalName>,
+    target: Target,
+    last_interrupt: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+enum Target {
+    #[default]
+    Work,
+    Supervisor(ProcessIdentity),
+    Session(SessionControl),
+}
+
+impl Interrupt {
+    /// A token that nothing has been asked of.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells what is under way that a signal has come.
+    pub fn notify(&self, signal: SignalName) {
+        let mut state = self.state();
+        let State {
+            target,
+            last_interrupt,
+            ..
+        } = &mut *state;
+        if let Target::Session(control) = target {
+            let now = clock::monotonic();
+            let second = signal == SignalName::INT
+                && last_interrupt.is_some_and(|last| now.duration_since(last) < SECOND_WITHIN);
+            if second {
+                control.close();
+            } else {
+                control.signal(signal);
+            }
+            if signal == SignalName::INT {
+                *last_interrupt = Some(now);
+            }
+            return;
+        }
+        if let Target::Supervisor(identity) = target {
+            pass_on(identity);
+        }
+        state.signal = Some(signal);
+    }
+
+    /// The signal that asks the work to end, when one has come outside a session.
+    pub fn requested(&self) -> Option<SignalName> {
+        self.state().signal
+    }
+
+    /// A new size of the caller's terminal; means nothing outside a session.
+    pub fn resize(&self, rows: u16, cols: u16) {
+        if let Target::Session(control) = &self.state().target {
+            control.resize(rows, cols);
+        }
+    }
+
+    pub(crate) fn supervisor_runs(&self, identity: &ProcessIdentity) {
+        let mut state = self.state();
+        state.target = Target::Supervisor(identity.clone());
+        if state.signal.is_some() {
+            pass_on(identity);
+        }
+    }
+
+    pub(crate) fn session_runs(&self, control: SessionControl) {
+        self.state().target = Target::Session(control);
+    }
+
+    pub(crate) fn work_goes_on(&self) {
+        self.state().target = Target::Work;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change under the lock is one assignment, so a panic elsewhere leaves it sound.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pass_on(identity: &ProcessIdentity) {
+    if let Found::Alive(process) = ProcessHandle::open(identity) {
+        // One that has just ended needs no signal.
+        let _ = process.signal(Signal::Interrupt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Interrupt;
+    use microagent_types::SignalName;
+
+    #[test]
+    fn a_signal_before_a_session_is_kept_for_the_work() {
+        let interrupt = Interrupt::new();
+        assert_eq!(interrupt.requested(), None);
+        interrupt.clone().notify(SignalName::TERM);
+        assert_eq!(interrupt.requested(), Some(SignalName::TERM));
+    }
+}
