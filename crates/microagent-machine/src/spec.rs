@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use microagent_types::{
-    AbsPath, Arch, ByteSize, DiskName, Environment, GuestPath, LabelName, MediationPort,
+    AbsPath, Arch, ByteSize, Digest, DiskName, Environment, GuestPath, LabelName, MediationPort,
     MediationTarget, PublishSpec, Sha256Hex, SignalName, VcpuCount, WorkspaceName,
 };
 
@@ -110,8 +110,8 @@ pub struct Initramfs {
 /// The root disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootDisk {
-    /// Where it is; `None` in a request, where it is not the caller's to say.
-    pub path: Option<AbsPath>,
+    /// Where it is.
+    pub path: AbsPath,
     /// Its layout.
     pub format: DiskFormat,
     /// Its length.
@@ -242,9 +242,9 @@ pub struct Mediation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageOrigin {
     /// As the user wrote it.
-    pub reference: String,
+    pub reference: Option<String>,
     /// Of the manifest.
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     /// What kind of source it was.
     pub source: Option<String>,
     /// Which builder made the disk.

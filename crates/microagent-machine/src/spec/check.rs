@@ -222,7 +222,7 @@ mod tests {
                 sha256: Sha256Hex::from_bytes([2; 32]),
             },
             root_disk: RootDisk {
-                path: None,
+                path: "/ws/rootfs.ext4".parse().unwrap(),
                 format: DiskFormat::Raw,
                 size: ByteSize::from_mib(1024),
                 clone_from: None,
