@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::generate;
 use crate::places::Places;
 use crate::setup;
 use crate::shell::{self, Run};
@@ -42,6 +43,10 @@ pub(crate) fn run_stages(places: &Places, stages: &mut Stages) {
         if !problems.is_empty() {
             bail!("{} problems", problems.len());
         }
+        Ok(Outcome::default())
+    });
+    stages.run("1 reference pages", || {
+        generate::check(places)?;
         Ok(Outcome::default())
     });
     stages.run("1 supply chain", || {

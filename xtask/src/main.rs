@@ -17,6 +17,7 @@ mod counts;
 mod cpio;
 mod demo;
 mod e2e;
+mod generate;
 mod guest;
 mod install;
 mod kernel;
@@ -56,6 +57,8 @@ enum Chore {
     Install(install::Arguments),
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
     Tidy,
+    /// Write the reference pages that code already knows
+    Generate(generate::Arguments),
     /// Build the guest kernel of a backend, or take it from the cache
     Kernel(kernel::Arguments),
     /// Build the guest init and pack the initramfs
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Chore::Check => check::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Generate(arguments) => generate::run(&arguments),
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest => guest::run(),
