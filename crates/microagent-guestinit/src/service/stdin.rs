@@ -1,0 +1,134 @@
+//! What a host sends to a process that may not be reading.
+
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The writing end of a process's input and what waits for it.
+#[derive(Debug)]
+pub(super) struct Stdin {
+    pipe: Option<OwnedFd>,
+    waiting: VecDeque<u8>,
+    waiting_bytes_max: usize,
+    is_ended: bool,
+}
+
+impl Stdin {
+    /// Takes the non-blocking end; without one everything sent is dropped.
+    pub(super) fn new(pipe: Option<OwnedFd>, waiting_bytes_max: u64) -> Self {
+        Self {
+            pipe,
+            waiting: VecDeque::new(),
+            waiting_bytes_max: usize::try_from(waiting_bytes_max).unwrap_or(usize::MAX),
+            is_ended: false,
+        }
+    }
+
+    /// Whether the connection may go on being read.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < self.waiting_bytes_max
+    }
+
+    /// Takes bytes; what comes after the end is dropped.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.pipe.is_some() && !self.is_ended {
+            self.waiting.extend(bytes);
+        }
+    }
+
+    /// No more will come; the process reads end of file after what waits.
+    pub(super) fn end(&mut self) {
+        self.is_ended = true;
+        self.feed();
+    }
+
+    /// What to poll for writing, when something waits.
+    pub(super) fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe
+            .as_ref()
+            .filter(|_| !self.waiting.is_empty())
+            .map(AsFd::as_fd)
+    }
+
+    /// Writes what the process takes now.
+    pub(super) fn feed(&mut self) {
+        while let Some(pipe) = &self.pipe {
+            let (front, _) = self.waiting.as_slices();
+            if front.is_empty() {
+                if self.is_ended {
+                    self.pipe = None;
+                }
+                return;
+            }
+            match rustix::io::write(pipe, front) {
+                Ok(count) => {
+                    self.waiting.drain(..count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // The process does not want it; that is its right.
+                Err(_) => {
+                    self.pipe = None;
+                    self.waiting = VecDeque::new();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stdin;
+    use std::io::Read as _;
+
+    fn pair(waiting_bytes_max: u64) -> (std::io::PipeReader, Stdin) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        (reader, Stdin::new(Some(writer.into()), waiting_bytes_max))
+    }
+
+    #[test]
+    fn end_of_file_comes_after_what_waits() {
+        let (mut reader, mut stdin) = pair(1 << 20);
+        let sent = vec![5_u8; 200_000];
+        stdin.push(&sent);
+        stdin.feed();
+        assert!(stdin.poll_fd().is_some(), "a pipe does not hold that much");
+        stdin.end();
+        stdin.push(b"late");
+        let read = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        while let Some(fd) = stdin.poll_fd() {
+            let mut fds = [rustix::event::PollFd::from_borrowed_fd(
+                fd,
+                rustix::event::PollFlags::OUT,
+            )];
+            rustix::event::poll(&mut fds, None).unwrap();
+            stdin.feed();
+        }
+        assert_eq!(read.join().unwrap(), sent);
+    }
+
+    #[test]
+    fn a_process_that_does_not_read_fills_the_room() {
+        let (_reader, mut stdin) = pair(100_000);
+        while stdin.has_room() {
+            stdin.push(&[0; 10_000]);
+            stdin.feed();
+        }
+        assert!(stdin.waiting.len() < 110_000);
+    }
+
+    #[test]
+    fn a_process_that_closed_its_input_is_let_be() {
+        let (reader, mut stdin) = pair(1000);
+        drop(reader);
+        stdin.push(b"x");
+        stdin.feed();
+        assert!(stdin.pipe.is_none());
+        assert!(stdin.has_room());
+    }
+}
