@@ -11,14 +11,16 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use microagent_os::process::{ParentDeath, Signal, Spawn, SpawnError, Stream};
 use microagent_supervisor::backend::Console;
 use microagent_types::env_vars::EnvVar;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 
 use crate::pidfd::OwnedProcess;
 
@@ -26,6 +28,8 @@ use crate::pidfd::OwnedProcess;
 pub const LAST_LINES_MAX: usize = 20;
 /// Bytes of a line; the rest of a longer one is dropped.
 pub const LINE_BYTES_MAX: usize = 1024;
+/// How long is waited for the last words of a program that has ended.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 4096;
 
@@ -128,8 +132,17 @@ impl Launch {
             source,
         })?;
         tracing::debug!(program = self.name, process = %process.identity(), "started");
-        let last_lines = LastLines::default();
-        tokio::task::spawn_local(drain_log(self.name, log, last_lines.clone()));
+        let (end, ended) = watch::channel(false);
+        let last_lines = LastLines {
+            lines: Rc::default(),
+            ended,
+        };
+        let (name, kept) = (self.name, last_lines.clone());
+        tokio::task::spawn_local(async move {
+            drain_log(name, log, kept).await;
+            // Nobody may wait for it.
+            let _ = end.send(true);
+        });
         Ok(Running {
             process: Rc::new(process),
             last_lines,
@@ -157,17 +170,27 @@ struct Streams {
 }
 
 /// What a program said last, for the reason of a failure.
-#[derive(Debug, Clone, Default)]
-pub struct LastLines(Rc<RefCell<VecDeque<String>>>);
+#[derive(Debug, Clone)]
+pub struct LastLines {
+    lines: Rc<RefCell<VecDeque<String>>>,
+    ended: watch::Receiver<bool>,
+}
 
 impl LastLines {
-    /// The lines, oldest first.
+    /// The lines so far, oldest first.
     pub fn get(&self) -> Vec<String> {
-        self.0.borrow().iter().cloned().collect()
+        self.lines.borrow().iter().cloned().collect()
+    }
+
+    /// The lines once the program can say nothing more, or after a bounded wait for that.
+    pub async fn at_the_end(&self) -> Vec<String> {
+        let mut ended = self.ended.clone();
+        let _ = tokio::time::timeout(LAST_WORDS_LIMIT, ended.wait_for(|ended| *ended)).await;
+        self.get()
     }
 
     fn push(&self, line: String) {
-        let mut lines = self.0.borrow_mut();
+        let mut lines = self.lines.borrow_mut();
         if lines.len() == LAST_LINES_MAX {
             lines.pop_front();
         }
@@ -231,11 +254,6 @@ impl LineSplitter {
     }
 }
 
-/// The folder of a program, for its libraries and firmware.
-pub fn folder_of(program: &Path) -> &Path {
-    program.parent().unwrap_or(Path::new("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,10 +283,7 @@ mod tests {
             console.output.read_to_string(&mut said).await.unwrap();
             assert_eq!(said, "got word\n");
             assert_eq!(running.process.ended().await.unwrap(), Exit::Code(7));
-            while running.last_lines.get().is_empty() {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(running.last_lines.get(), ["sigh"]);
+            assert_eq!(running.last_lines.at_the_end().await, ["sigh"]);
         });
     }
 

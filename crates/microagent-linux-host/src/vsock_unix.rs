@@ -22,6 +22,8 @@ use tokio::net::UnixStream;
 
 use crate::handshake::{self, AnswerReader, HandshakeError, Progress};
 
+/// The device's socket, in the run folder.
+pub const DEVICE_SOCKET: &str = "vsock.sock";
 /// Until the guest has answered a dial.
 pub const DIAL_LIMIT: Duration = Duration::from_secs(2);
 /// Dials whose answer is outstanding, those that were given up included.

@@ -4,3 +4,6 @@
 //! one. Nothing here may claim a part that is not in place.
 
 pub mod plan;
+
+#[cfg(target_os = "linux")]
+pub mod observe;

@@ -1,0 +1,128 @@
+//! The `qemu` backend as the supervisor sees it.
+
+use std::io;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use microagent_linux_host::confine::{observe, plan};
+use microagent_linux_host::user_network::{self, PASST};
+use microagent_machine::{Accelerator, Capabilities};
+use microagent_os::process;
+use microagent_supervisor::backend::{
+    Backend, BackendError, BackendErrorKind, GuestAddresses, GuestDevice, HostFacts, HostNeeds,
+    HostReady, LaunchSpec, NetworkMode, Preparation,
+};
+use microagent_types::{Arch, BackendName};
+
+use crate::command_line::{FIRST_DATA_LUN, ROOT_SERIAL};
+use crate::host::{self, PASST_HINT, QEMU_HINT, Tools, VSOCK_DEVICE, VSOCK_DEVICE_HINT};
+use crate::preparation::QemuPreparation;
+use crate::vm::QEMU;
+
+/// Exit status of the internal mode that this backend does not have.
+const NO_SUCH_MODE: u8 = 2;
+
+/// QEMU on this host.
+#[derive(Debug)]
+pub struct QemuBackend {
+    tools: Rc<Tools>,
+}
+
+impl QemuBackend {
+    /// For this host, with the user's words from the environment. Touches nothing else.
+    pub fn from_environment() -> Self {
+        // A host of another architecture has no VMM by that name, and that is the refusal.
+        let arch = Arch::current().unwrap_or(Arch::Amd64);
+        Self {
+            tools: Rc::new(Tools::from_environment(arch)),
+        }
+    }
+}
+
+impl Backend for QemuBackend {
+    fn name(&self) -> BackendName {
+        BackendName::Qemu
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            exec: true,
+            connect: true,
+            serial_attach: true,
+            publish: true,
+            nat: true,
+            isolated: true,
+            bridged: false,
+            mediation: true,
+            pause: true,
+            freeze: true,
+            maintenance_boot: true,
+            confinement: true,
+            emulation: true,
+        }
+    }
+
+    fn host_facts(&self) -> HostFacts {
+        host::host_facts(&self.tools)
+    }
+
+    fn check_host(&self, needs: &HostNeeds) -> Result<HostReady, Vec<BackendError>> {
+        let mut problems = Vec::new();
+        let unsupported = |component, error: Box<dyn std::error::Error>| {
+            BackendError::new(BackendErrorKind::Unsupported, component, error)
+        };
+        if let Err(error) = self.tools.qemu() {
+            problems.push(unsupported(QEMU, error.into()).with_hint(QEMU_HINT));
+        }
+        if let Err(error) = self.tools.vsock_device() {
+            problems.push(unsupported(VSOCK_DEVICE, error.into()).with_hint(VSOCK_DEVICE_HINT));
+        }
+        if needs.network == NetworkMode::Nat
+            && let Err(error) = self.tools.passt()
+        {
+            problems.push(unsupported(PASST, error.into()).with_hint(PASST_HINT));
+        }
+        if let Err(error) = plan::plan(&observe::host_facts(), needs.confinement) {
+            problems.push(unsupported(QEMU, error.into()));
+        }
+        let accelerator = self.tools.accelerator().unwrap_or_else(|error| {
+            problems.push(unsupported(QEMU, error.into()));
+            Accelerator::Emulation
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(HostReady {
+            accelerator,
+            // QEMU tells it when it starts; asking beforehand would cost a start of its own.
+            engine_version: None,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn isolate_next_child(&self) -> io::Result<()> {
+        process::put_next_child_into_pid_namespace()
+    }
+
+    fn root_device(&self) -> GuestDevice {
+        GuestDevice::Serial(ROOT_SERIAL.to_owned())
+    }
+
+    fn data_device(&self, index: usize) -> GuestDevice {
+        let index = u32::try_from(index).expect("there are at most eight data disks");
+        GuestDevice::Lun(FIRST_DATA_LUN + index)
+    }
+
+    fn guest_addresses(&self, dns: &[IpAddr]) -> GuestAddresses {
+        user_network::guest_addresses(dns, user_network::host_has_ipv6_route())
+    }
+
+    fn prepare(&self, spec: LaunchSpec) -> Box<dyn Preparation> {
+        Box::new(QemuPreparation::new(self.tools.clone(), spec))
+    }
+
+    fn confined_exec(&self) -> ExitCode {
+        ExitCode::from(NO_SUCH_MODE)
+    }
+}

@@ -1,0 +1,185 @@
+//! A launch spec becomes QEMU's words. Pure: a test pins each line.
+//!
+//! Two traps: a comma inside a value ends it unless it is doubled, and an emulated `microvm`
+//! without its old timer and interrupt controller waits for ever for its first tick. Sockets are
+//! named relative to the run folder, which is QEMU's working folder, so that no limit on their
+//! length is met. Control and network come as open descriptors: nothing has to be waited for, and
+//! nobody else can reach them.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use microagent_machine::Accelerator;
+use microagent_supervisor::backend::{ConfinementDemand, Disk, DiskAccess, GuestNic, LaunchSpec};
+use microagent_types::Arch;
+
+use crate::qmp::NETWORK_DEVICE_ID;
+
+/// The number under which QEMU gets its control socket.
+pub const QMP_SOCKET: i32 = 3;
+/// The number under which it gets the network engine's socket.
+pub const NETWORK_SOCKET: i32 = 4;
+/// The vsock device's control socket, in the run folder.
+pub const VHOST_SOCKET: &str = "vhost.sock";
+/// The serial number by which the guest finds its root disk.
+pub const ROOT_SERIAL: &str = "ma-root";
+/// The first data disk's logical unit; 0 is left to the controller.
+pub const FIRST_DATA_LUN: u32 = 1;
+
+const BYTES_PER_MIB: u64 = 1 << 20;
+/// QEMU's own filter of system calls.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// An accelerator that QEMU on Linux does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("QEMU has no accelerator `{accelerator}` here")]
+pub struct NoSuchAccelerator {
+    /// Its name.
+    pub accelerator: &'static str,
+}
+
+/// QEMU's arguments, the program itself left out.
+pub fn arguments(
+    spec: &LaunchSpec,
+    accelerator: Accelerator,
+) -> Result<Vec<OsString>, NoSuchAccelerator> {
+    let mut words = Words::default();
+    machine(&mut words, spec, accelerator)?;
+    words.option("-smp", spec.cpus.to_string());
+    let memory_mib = spec.memory.bytes() / BYTES_PER_MIB;
+    words.option("-m", format!("{memory_mib}M"));
+    // The vsock device reads and writes guest memory, so both map the same file.
+    words.option(
+        "-object",
+        format!("memory-backend-memfd,id=mem,size={memory_mib}M,share=on"),
+    );
+    words.flag("-nodefaults");
+    words.flag("-no-user-config");
+    words.option("-display", "none");
+    words.flag("-no-reboot");
+    // The guest runs only after its identity was recorded.
+    words.flag("-S");
+    words.option("-name", format!("{},process=microagent-vm", spec.workspace));
+    if spec.confinement != ConfinementDemand::Off {
+        words.option("-sandbox", SANDBOX);
+    }
+    words.option("-kernel", spec.kernel.as_path());
+    words.option("-initrd", spec.initramfs.as_path());
+    words.option("-append", &spec.command_line);
+    words.option("-serial", "stdio");
+    words.option("-chardev", format!("socket,id=qmp,fd={QMP_SOCKET}"));
+    words.option("-mon", "chardev=qmp,mode=control");
+    disks(&mut words, spec);
+    words.option("-chardev", format!("socket,id=vs,path={VHOST_SOCKET}"));
+    words.option("-device", "vhost-user-vsock-device,chardev=vs");
+    words.option("-object", "rng-random,id=rng,filename=/dev/urandom");
+    words.option("-device", "virtio-rng-device,rng=rng");
+    if let Some(nic) = &spec.nic {
+        network(&mut words, nic);
+    }
+    Ok(words.0)
+}
+
+fn machine(
+    words: &mut Words,
+    spec: &LaunchSpec,
+    accelerator: Accelerator,
+) -> Result<(), NoSuchAccelerator> {
+    let (accel, cpu, legacy) = match accelerator {
+        Accelerator::Kvm => ("kvm", "host", "off"),
+        Accelerator::Emulation => ("tcg", "max", "on"),
+        Accelerator::Apple | Accelerator::Hyperv => {
+            return Err(NoSuchAccelerator {
+                accelerator: accelerator.as_str(),
+            });
+        }
+    };
+    let machine = match spec.arch {
+        Arch::Amd64 => format!(
+            "microvm,acpi=off,x-option-roms=off,pit={legacy},pic={legacy},rtc={legacy},\
+             isa-serial=on,memory-backend=mem"
+        ),
+        Arch::Arm64 => "virt,gic-version=max,memory-backend=mem".to_owned(),
+    };
+    words.option("-M", machine);
+    words.option("-accel", accel);
+    words.option("-cpu", cpu);
+    Ok(())
+}
+
+fn disks(words: &mut Words, spec: &LaunchSpec) {
+    block_nodes(words, "root", &spec.root_disk);
+    words.option(
+        "-device",
+        format!("virtio-blk-device,drive=root,serial={ROOT_SERIAL}"),
+    );
+    if spec.disks.is_empty() {
+        return;
+    }
+    // `microvm` has few places for devices, so all data disks share one controller.
+    words.option("-device", "virtio-scsi-device,id=scsi");
+    for (disk, lun) in spec.disks.iter().zip(FIRST_DATA_LUN..) {
+        // A disk's name may be longer than a node's.
+        let node = format!("disk{lun}");
+        block_nodes(words, &node, disk);
+        words.option(
+            "-device",
+            format!("scsi-hd,bus=scsi.0,drive={node},lun={lun}"),
+        );
+    }
+}
+
+/// The file and the raw image on it. What the guest discards becomes a hole only when both say so.
+fn block_nodes(words: &mut Words, node: &str, disk: &Disk) {
+    let access = match disk.access {
+        DiskAccess::ReadWrite => "discard=unmap",
+        DiskAccess::ReadOnly => "read-only=on",
+    };
+    let path = value(disk.path.as_path());
+    words.option(
+        "-blockdev",
+        format!("driver=file,node-name=f-{node},filename={path},aio=threads,{access}"),
+    );
+    words.option(
+        "-blockdev",
+        format!("driver=raw,node-name={node},file=f-{node},{access}"),
+    );
+}
+
+fn network(words: &mut Words, nic: &GuestNic) {
+    words.option(
+        "-netdev",
+        format!("stream,id={NETWORK_DEVICE_ID},server=off,addr.type=fd,addr.str={NETWORK_SOCKET}"),
+    );
+    let mac: Vec<String> = nic.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    words.option(
+        "-device",
+        format!(
+            "virtio-net-device,netdev={NETWORK_DEVICE_ID},mac={}",
+            mac.join(":")
+        ),
+    );
+}
+
+/// A path inside a list of options.
+fn value(path: &Path) -> String {
+    // Paths of a launch spec are UTF-8.
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[derive(Default)]
+struct Words(Vec<OsString>);
+
+impl Words {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.into());
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
+        self.0.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests;

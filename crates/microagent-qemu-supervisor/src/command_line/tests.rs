@@ -1,0 +1,125 @@
+//! Each line is pinned, since a changed word changes every machine.
+
+use super::*;
+use microagent_supervisor::backend::{ConfinementDemand, GuestAddresses, NetworkMode, RunFolder};
+use microagent_types::{AbsPath, ByteSize, VcpuCount};
+
+fn path(text: &str) -> AbsPath {
+    text.parse().unwrap()
+}
+
+fn disk(name: &str, image: &str, access: DiskAccess) -> Disk {
+    Disk {
+        name: name.to_owned(),
+        path: path(image),
+        access,
+    }
+}
+
+fn spec(arch: Arch) -> LaunchSpec {
+    LaunchSpec {
+        workspace: "scout".parse().unwrap(),
+        workspace_id: "01956f10-7a3c-7b11-8c2e-5d0f3a9b6e21".parse().unwrap(),
+        boot_id: "01956f12-0be1-7c40-9f3a-2f61d0a4c7b8".parse().unwrap(),
+        arch,
+        cpus: VcpuCount::new(2).unwrap(),
+        memory: ByteSize::from_mib(1024),
+        kernel: path("/k/Image"),
+        initramfs: path("/l/guestinit.cpio"),
+        command_line: "console=ttyS0 quiet".to_owned(),
+        root_disk: disk("root", "/w/rootfs.ext4", DiskAccess::ReadWrite),
+        disks: Vec::new(),
+        run: RunFolder {
+            path: path("/w/run"),
+            socket_prefix: path("/w/run"),
+        },
+        nic: None,
+        confinement: ConfinementDemand::Auto,
+        own_pid_namespace: true,
+    }
+}
+
+fn nic() -> GuestNic {
+    GuestNic {
+        mode: NetworkMode::Nat,
+        mac: [0x02, 0x3c, 0x41, 0xe5, 0x8f, 0xc4],
+        addresses: GuestAddresses::Dhcp,
+    }
+}
+
+/// One option a line.
+fn lines(spec: &LaunchSpec, accelerator: Accelerator) -> String {
+    let mut text = String::new();
+    for word in arguments(spec, accelerator).unwrap() {
+        let word = word.into_string().unwrap();
+        if !text.is_empty() {
+            text.push(if word.starts_with('-') { '\n' } else { ' ' });
+        }
+        text.push_str(&word);
+    }
+    text
+}
+
+#[test]
+fn an_isolated_machine_with_kvm() {
+    insta::assert_snapshot!(lines(&spec(Arch::Amd64), Accelerator::Kvm));
+}
+
+#[test]
+fn an_emulated_machine_keeps_the_timer_that_it_needs() {
+    let kvm = lines(&spec(Arch::Amd64), Accelerator::Kvm);
+    let emulated = lines(&spec(Arch::Amd64), Accelerator::Emulation);
+    let differing: Vec<&str> = emulated
+        .lines()
+        .filter(|line| !kvm.lines().any(|other| other == *line))
+        .collect();
+    insta::assert_snapshot!(differing.join("\n"));
+}
+
+#[test]
+fn a_machine_with_a_nic_and_data_disks() {
+    let mut spec = spec(Arch::Amd64);
+    let plain = lines(&spec, Accelerator::Kvm);
+    spec.nic = Some(nic());
+    spec.disks = vec![
+        disk("data", "/w/disks/data.ext4", DiskAccess::ReadWrite),
+        disk("corpus", "/srv/corpus.ext4", DiskAccess::ReadOnly),
+    ];
+    let rich = lines(&spec, Accelerator::Kvm);
+    let added: Vec<&str> = rich
+        .lines()
+        .filter(|line| !plain.lines().any(|other| other == *line))
+        .collect();
+    insta::assert_snapshot!(added.join("\n"));
+}
+
+#[test]
+fn an_arm64_machine() {
+    let lines = lines(&spec(Arch::Arm64), Accelerator::Kvm);
+    let machine: Vec<&str> = lines.lines().take(3).collect();
+    insta::assert_snapshot!(machine.join("\n"));
+}
+
+#[test]
+fn a_comma_in_a_path_does_not_end_the_value() {
+    let mut spec = spec(Arch::Amd64);
+    spec.root_disk.path = path("/w/a,readonly=on/rootfs.ext4");
+    let lines = lines(&spec, Accelerator::Kvm);
+    assert!(
+        lines.contains("filename=/w/a,,readonly=on/rootfs.ext4,aio=threads"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn without_confinement_there_is_no_filter() {
+    let mut spec = spec(Arch::Amd64);
+    assert!(lines(&spec, Accelerator::Kvm).contains("\n-sandbox on,"));
+    spec.confinement = ConfinementDemand::Off;
+    assert!(!lines(&spec, Accelerator::Kvm).contains("-sandbox"));
+}
+
+#[test]
+fn an_accelerator_of_another_host_is_refused() {
+    assert!(arguments(&spec(Arch::Amd64), Accelerator::Apple).is_err());
+}

@@ -1,0 +1,283 @@
+//! One boot on its way: listeners, network engine, confinement, vsock device, QEMU.
+//!
+//! The order is fixed by what connects to what: the network engine has its socket before it starts,
+//! the vsock device listens before QEMU does, and QEMU stands still until somebody says go. Each
+//! step that fails ends what the steps before have started.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
+
+use microagent_linux_host::confine::observe;
+use microagent_linux_host::confine::plan;
+use microagent_linux_host::launch::{Launch, LaunchError, Running};
+use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
+use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
+use microagent_machine::Accelerator;
+use microagent_os::local_socket::SocketError;
+use microagent_supervisor::backend::{
+    BackendError, BackendErrorKind, ConfinementReport, Console, GuestAddresses, GuestListener,
+    LaunchSpec, Launched, LocalFuture, Preparation,
+};
+use microagent_types::VsockPort;
+use tokio::net::UnixStream;
+
+use crate::command_line::{self, NETWORK_SOCKET, QMP_SOCKET};
+use crate::host::{PASST_HINT, QEMU_HINT, Tools, VSOCK_DEVICE, VSOCK_DEVICE_HINT};
+use crate::qmp::{QemuVersion, Qmp, QmpError};
+use crate::vm::{Processes, QEMU, QemuVm, qmp_failure};
+use crate::vsock_device::{self, VsockDeviceError};
+
+/// The first version with `-netdev stream`.
+const OLDEST_QEMU: QemuVersion = QemuVersion {
+    major: 7,
+    minor: 2,
+    micro: 0,
+};
+
+/// Why QEMU does not stand ready.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("QEMU {found} is too old; {OLDEST_QEMU} is the oldest that works")]
+    TooOld { found: QemuVersion },
+    #[error("QEMU ended while it was starting: {}", last_lines.join("; "))]
+    Ended { last_lines: Vec<String> },
+    #[error("cannot make a control connection to QEMU")]
+    Control(#[source] std::io::Error),
+    #[error("cannot make the network's socket")]
+    NetworkSocket(#[source] std::io::Error),
+}
+
+pub(crate) struct QemuPreparation {
+    tools: Rc<Tools>,
+    spec: LaunchSpec,
+    network: Option<Network>,
+}
+
+/// The network engine and QEMU's end of the wire.
+struct Network {
+    passt: Running,
+    socket: OwnedFd,
+}
+
+impl QemuPreparation {
+    pub(crate) fn new(tools: Rc<Tools>, spec: LaunchSpec) -> Self {
+        Self {
+            tools,
+            spec,
+            network: None,
+        }
+    }
+
+    fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
+        let program = self
+            .tools
+            .passt()
+            .map_err(|error| missing(PASST, error).with_hint(PASST_HINT))?;
+        let features = user_network::observe(&program).map_err(|error| failed(PASST, error))?;
+        let (socket, passt_socket) = user_network::socket_pair()
+            .map_err(|error| failed(PASST, StartError::NetworkSocket(error)))?;
+        let with_v6 = matches!(addresses, GuestAddresses::Static { v6: Some(_), .. });
+        let passt = Launch {
+            name: PASST,
+            program,
+            arguments: user_network::arguments(with_v6, features),
+            working_folder: "/".into(),
+            search_path: self.tools.search_path().to_owned(),
+            descriptors: vec![(PASST_SOCKET, passt_socket)],
+        };
+        let passt = passt.start_helper().map_err(|error| failed(PASST, error))?;
+        self.network = Some(Network { passt, socket });
+        Ok(())
+    }
+
+    async fn launch_all(self) -> Result<Launched, BackendError> {
+        let (network, passt) = match self.network {
+            Some(network) => (Some(network.socket), Some(network.passt)),
+            None => (None, None),
+        };
+        let started = start_vmm(&self.tools, &self.spec, network).await;
+        let (qemu, vsock_device, qmp, version, console) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                if let Some(passt) = passt {
+                    passt.process.end().await;
+                }
+                return Err(error);
+            }
+        };
+        let processes = Processes {
+            qemu,
+            vsock_device,
+            passt,
+        };
+        let vsock_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
+        let (vm, events) = QemuVm::new(processes, qmp, vsock_socket);
+        Ok(Launched {
+            vm,
+            console,
+            events,
+            engine_version: Some(version.to_string()),
+        })
+    }
+}
+
+type Started = (Running, Running, Qmp, QemuVersion, Console);
+
+async fn start_vmm(
+    tools: &Tools,
+    spec: &LaunchSpec,
+    network: Option<OwnedFd>,
+) -> Result<Started, BackendError> {
+    let accelerator = tools.accelerator().map_err(unusable_override)?;
+    let program = tools
+        .vsock_device()
+        .map_err(|error| missing(VSOCK_DEVICE, error).with_hint(VSOCK_DEVICE_HINT))?;
+    let vsock_device = vsock_device::start(tools, &program, &spec.run)
+        .await
+        .map_err(vsock_device_failure)?;
+    match start_qemu(tools, spec, accelerator, network).await {
+        Ok((qemu, qmp, version, console)) => Ok((qemu, vsock_device, qmp, version, console)),
+        Err(error) => {
+            vsock_device.process.end().await;
+            Err(error)
+        }
+    }
+}
+
+async fn start_qemu(
+    tools: &Tools,
+    spec: &LaunchSpec,
+    accelerator: Accelerator,
+    network: Option<OwnedFd>,
+) -> Result<(Running, Qmp, QemuVersion, Console), BackendError> {
+    let program = tools
+        .qemu()
+        .map_err(|error| missing(QEMU, error).with_hint(QEMU_HINT))?;
+    let arguments = command_line::arguments(spec, accelerator)
+        .map_err(|error| BackendError::new(BackendErrorKind::Unsupported, QEMU, error))?;
+    let (control, control_of_qemu) =
+        control_pair().map_err(|error| failed(QEMU, StartError::Control(error)))?;
+    let mut descriptors = vec![(QMP_SOCKET, control_of_qemu)];
+    descriptors.extend(network.map(|socket| (NETWORK_SOCKET, socket)));
+    let launch = Launch {
+        name: QEMU,
+        program,
+        arguments,
+        working_folder: spec.run.path.as_path().to_owned(),
+        search_path: tools.search_path().to_owned(),
+        descriptors,
+    };
+    let (qemu, console) = launch.start_vmm().map_err(|error| failed(QEMU, error))?;
+    match greet(control, &qemu).await {
+        Ok((qmp, version)) => Ok((qemu, qmp, version, console)),
+        Err(error) => {
+            qemu.process.end_at_once().await;
+            Err(error)
+        }
+    }
+}
+
+async fn greet(control: UnixStream, qemu: &Running) -> Result<(Qmp, QemuVersion), BackendError> {
+    match Qmp::begin(control).await {
+        Ok((_, version)) if version < OLDEST_QEMU => Err(BackendError::new(
+            BackendErrorKind::Unsupported,
+            QEMU,
+            StartError::TooOld { found: version },
+        )),
+        Ok(begun) => Ok(begun),
+        // A QEMU that refuses its command line says why on stderr and ends.
+        Err(QmpError::Gone | QmpError::Broken(_)) => {
+            let last_lines = qemu.last_lines.at_the_end().await;
+            Err(failed(QEMU, StartError::Ended { last_lines }))
+        }
+        Err(error) => Err(qmp_failure(error)),
+    }
+}
+
+/// Our end and QEMU's.
+fn control_pair() -> std::io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
+}
+
+impl Preparation for QemuPreparation {
+    fn listen(&mut self, port: VsockPort) -> Result<Box<dyn GuestListener>, BackendError> {
+        let device_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
+        let socket = GuestSocket::listen(&device_socket, port).map_err(|error| {
+            let kind = match &error {
+                SocketError::Bind { source, .. }
+                    if source.kind() == std::io::ErrorKind::AddrInUse =>
+                {
+                    BackendErrorKind::Conflict
+                }
+                _ => BackendErrorKind::Failed,
+            };
+            BackendError::new(kind, VSOCK_DEVICE, error)
+        })?;
+        Ok(Box::new(socket))
+    }
+
+    fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(async {
+            match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
+                Some(addresses) => self.start_passt(&addresses),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn confine(&mut self) -> LocalFuture<'_, Result<ConfinementReport, BackendError>> {
+        Box::pin(async {
+            let facts = observe::monitor_facts(self.spec.own_pid_namespace);
+            let plan = plan::plan(&facts, self.spec.confinement).map_err(|refusal| {
+                BackendError::new(BackendErrorKind::Unsupported, QEMU, refusal)
+                    .with_hint("set `MICROAGENT_CONFINEMENT=auto` to start with what can be had")
+            })?;
+            for (part, obstacle) in &plan.missing {
+                tracing::info!(part = part.as_str(), %obstacle, "confinement without a part");
+            }
+            Ok(ConfinementReport { parts: plan.holds })
+        })
+    }
+
+    fn launch(self: Box<Self>) -> LocalFuture<'static, Result<Launched, BackendError>> {
+        Box::pin(self.launch_all())
+    }
+
+    fn abandon(self: Box<Self>) -> LocalFuture<'static, ()> {
+        Box::pin(async move {
+            if let Some(network) = self.network {
+                network.passt.process.end().await;
+            }
+        })
+    }
+}
+
+fn missing(
+    component: &'static str,
+    error: microagent_linux_host::program::ProgramError,
+) -> BackendError {
+    BackendError::new(BackendErrorKind::Unsupported, component, error)
+}
+
+fn failed(
+    component: &'static str,
+    error: impl Into<Box<dyn std::error::Error + 'static>>,
+) -> BackendError {
+    BackendError::new(BackendErrorKind::Failed, component, error)
+}
+
+fn unusable_override(error: microagent_linux_host::kvm::InvalidOverride) -> BackendError {
+    BackendError::new(BackendErrorKind::Unsupported, QEMU, error)
+}
+
+fn vsock_device_failure(error: VsockDeviceError) -> BackendError {
+    let kind = match &error {
+        VsockDeviceError::Silent => BackendErrorKind::Timeout,
+        VsockDeviceError::Launch(LaunchError::Pipe { .. } | LaunchError::Spawn(_))
+        | VsockDeviceError::Ended { .. } => BackendErrorKind::Failed,
+    };
+    BackendError::new(kind, VSOCK_DEVICE, error)
+}

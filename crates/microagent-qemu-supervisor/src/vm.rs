@@ -1,0 +1,210 @@
+//! One running QEMU with its helpers.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use microagent_linux_host::handshake::HandshakeError;
+use microagent_linux_host::launch::Running;
+use microagent_linux_host::pidfd::OwnedProcess;
+use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
+use microagent_os::process::{Exit, Signal};
+use microagent_supervisor::backend::{
+    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, Severs, VM_EVENTS_MAX, Vm,
+    VmEvent, VmExit, VmIdentity,
+};
+use microagent_types::{AbsPath, VsockPort};
+use tokio::sync::mpsc;
+
+use crate::qmp::{Qmp, QmpError};
+
+/// The name under which QEMU's failures are reported.
+pub(crate) const QEMU: &str = "qemu";
+
+/// The processes of one VM.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    /// QEMU.
+    pub(crate) qemu: Running,
+    /// The guest's vsock.
+    pub(crate) vsock_device: Running,
+    /// The network engine, in a mode that has one.
+    pub(crate) passt: Option<Running>,
+}
+
+/// A QEMU that takes commands.
+#[derive(Debug)]
+pub(crate) struct QemuVm {
+    processes: Processes,
+    qmp: Qmp,
+    dialler: VsockDialler,
+}
+
+impl QemuVm {
+    /// Takes the processes over and begins to watch them.
+    pub(crate) fn new(
+        processes: Processes,
+        qmp: Qmp,
+        vsock_socket: PathBuf,
+    ) -> (Rc<Self>, mpsc::Receiver<VmEvent>) {
+        let (events, receiver) = mpsc::channel(VM_EVENTS_MAX);
+        watch(&processes.qemu.process, events.clone(), |exit| {
+            VmEvent::Ended(vm_exit(exit))
+        });
+        let helper = |running: &Running, severs| {
+            let name = running.process.name();
+            watch(&running.process, events.clone(), move |_| {
+                VmEvent::HelperEnded { name, severs }
+            });
+        };
+        helper(&processes.vsock_device, Severs::Vsock);
+        if let Some(passt) = &processes.passt {
+            helper(passt, Severs::Network);
+        }
+        let vm = Self {
+            processes,
+            qmp,
+            dialler: VsockDialler::new(vsock_socket),
+        };
+        (Rc::new(vm), receiver)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), BackendError> {
+        match self.processes.qemu.process.signal(signal) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(BackendError::new(BackendErrorKind::Failed, QEMU, error)),
+        }
+    }
+}
+
+/// Reports the end of a process once. Whoever listens may be gone.
+fn watch(
+    process: &Rc<OwnedProcess>,
+    events: mpsc::Sender<VmEvent>,
+    event: impl FnOnce(Option<Exit>) -> VmEvent + 'static,
+) {
+    let process = process.clone();
+    tokio::task::spawn_local(async move {
+        let exit = process.ended().await.ok();
+        let _ = events.send(event(exit)).await;
+    });
+}
+
+fn vm_exit(exit: Option<Exit>) -> VmExit {
+    match exit {
+        Some(Exit::Code(code)) => VmExit {
+            code: Some(code),
+            ..VmExit::default()
+        },
+        Some(Exit::Signal(signal)) => VmExit {
+            signal: Some(signal),
+            ..VmExit::default()
+        },
+        None => VmExit::default(),
+    }
+}
+
+impl Vm for QemuVm {
+    fn identity(&self) -> VmIdentity {
+        VmIdentity::Process(self.processes.qemu.process.identity().clone())
+    }
+
+    fn helpers(&self) -> Vec<Helper> {
+        let helpers = [
+            Some(&self.processes.vsock_device),
+            self.processes.passt.as_ref(),
+        ];
+        helpers
+            .into_iter()
+            .flatten()
+            .map(|running| Helper {
+                name: running.process.name(),
+                identity: running.process.identity().clone(),
+            })
+            .collect()
+    }
+
+    fn cgroup(&self) -> Option<AbsPath> {
+        None
+    }
+
+    fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { self.qmp.cont().await.map_err(qmp_failure) })
+    }
+
+    fn dial(&self, port: VsockPort) -> LocalFuture<'_, Result<GuestStream, BackendError>> {
+        Box::pin(async move {
+            let stream = self.dialler.dial(port).await.map_err(dial_failure)?;
+            Ok(Box::new(stream) as GuestStream)
+        })
+    }
+
+    fn pause(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { self.qmp.stop().await.map_err(qmp_failure) })
+    }
+
+    fn resume(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        self.run()
+    }
+
+    fn terminate(&self) -> Result<(), BackendError> {
+        self.signal(Signal::Terminate)
+    }
+
+    fn kill(&self) -> Result<(), BackendError> {
+        self.signal(Signal::Kill)
+    }
+
+    fn cut_network(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(async {
+            let Some(passt) = &self.processes.passt else {
+                return Ok(());
+            };
+            // The engine's end cuts every path by itself, so it comes whatever QEMU says.
+            let link = self.qmp.set_link_down().await;
+            passt.process.end().await;
+            match link {
+                Ok(()) | Err(QmpError::Gone) => Ok(()),
+                Err(error) => Err(qmp_failure(error)),
+            }
+        })
+    }
+
+    fn wind_up(&self) -> LocalFuture<'_, ()> {
+        Box::pin(async {
+            let passt = async {
+                if let Some(passt) = &self.processes.passt {
+                    passt.process.end().await;
+                }
+            };
+            tokio::join!(self.processes.vsock_device.process.end(), passt);
+        })
+    }
+}
+
+/// What a failure of the control connection means to a caller.
+pub(crate) fn qmp_failure(error: QmpError) -> BackendError {
+    let kind = match &error {
+        QmpError::Silent { .. } => BackendErrorKind::Timeout,
+        QmpError::Refused { .. }
+        | QmpError::Gone
+        | QmpError::Broken(_)
+        | QmpError::Strange(_)
+        | QmpError::NoGreeting => BackendErrorKind::Failed,
+    };
+    BackendError::new(kind, QEMU, error)
+}
+
+fn dial_failure(error: DialError) -> BackendError {
+    let kind = match &error {
+        DialError::Handshake {
+            source: HandshakeError::Refused,
+            ..
+        } => BackendErrorKind::NotFound,
+        DialError::Silent { .. } => BackendErrorKind::Timeout,
+        DialError::TooMany => BackendErrorKind::Resource,
+        DialError::Connect { .. } | DialError::Handshake { .. } | DialError::Broken { .. } => {
+            BackendErrorKind::Failed
+        }
+    };
+    BackendError::new(kind, crate::host::VSOCK_DEVICE, error)
+}
