@@ -1,6 +1,8 @@
 //! One sample of every message, as it stands on the wire. A changed snapshot is a changed promise: it
 //! needs a line in the changelog, or a new generation.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use insta::assert_snapshot;
 use microagent_types::{
     BootId, Environment, GuestPath, GuestPort, MediationPort, SignalName, Timestamp, WorkspaceName,
