@@ -53,7 +53,8 @@ pub(crate) fn run_stages(places: &Places, stages: &mut Stages) {
         // The database of advisories is the one part that needs the network.
         with_program(places, "cargo-deny", |program| {
             Run::new(program)
-                .args(["--offline", "check", "bans", "licenses", "sources"])
+                .args(["--offline", "--log-level", "error"])
+                .args(["check", "bans", "licenses", "sources"])
                 .current_dir(root)
                 .ok()
         })
