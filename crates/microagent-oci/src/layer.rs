@@ -10,7 +10,11 @@
 
 use std::{
     io::{self, BufReader, Read},
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -110,10 +114,19 @@ impl Layer {
         let (proved_to, proved) = sync_channel(CHUNKS_WAITING_MAX);
         let (empty_to, empty) = sync_channel(2 * CHUNKS_WAITING_MAX + 2);
         let layer = self.clone();
+        let passed = Arc::new(AtomicU64::new(0));
+        let unpack_passed = Arc::clone(&passed);
         let unpack_cancel = cancel.clone();
         let limit = limits.layer_plain_bytes_max;
         let first = spawn("layer-unpack", move || {
-            let end = unpack(&layer, limit, &unpack_cancel, &empty, &unpacked_to);
+            let end = unpack(
+                &layer,
+                unpack_passed,
+                limit,
+                &unpack_cancel,
+                &empty,
+                &unpacked_to,
+            );
             // The reader has gone when nobody listens; then there is nobody to tell.
             let _ = unpacked_to.send(Message::End(end));
         })?;
@@ -128,6 +141,7 @@ impl Layer {
             chunk: Vec::new(),
             at: 0,
             end: None,
+            passed,
             cancel: cancel.clone(),
             threads: vec![first, second],
         })
@@ -153,11 +167,17 @@ pub struct LayerReader {
     chunk: Vec<u8>,
     at: usize,
     end: Option<Result<(), OciError>>,
+    passed: Arc<AtomicU64>,
     cancel: CancelToken,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl LayerReader {
+    /// How much of the blob has been read so far, for progress.
+    pub fn stored_bytes_read(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
     /// Reads what is left and says whether the layer was what it promised to be.
     pub fn finish(mut self) -> Result<(), OciError> {
         while !self.chunk()?.is_empty() {
@@ -226,6 +246,7 @@ impl Drop for LayerReader {
 /// Thread 1.
 fn unpack(
     layer: &Layer,
+    passed: Arc<AtomicU64>,
     limit_bytes: u64,
     cancel: &CancelToken,
     empty: &Receiver<Vec<u8>>,
@@ -234,6 +255,7 @@ fn unpack(
     let blob = layer.name();
     let source = HashingReader {
         inner: layer.blob.reader(),
+        passed,
         // What is not packed is digested once, as content.
         digest: (layer.digest.is_some()
             && (layer.compression != Compression::None || layer.digest != layer.diff_id))
@@ -395,15 +417,17 @@ fn drain(source: &mut dyn Read) -> io::Result<()> {
     io::copy(source, &mut io::sink()).map(drop)
 }
 
-/// Digests what passes.
+/// Counts and digests what passes.
 struct HashingReader {
     inner: BlobReader,
+    passed: Arc<AtomicU64>,
     digest: Option<RunningDigest>,
 }
 
 impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        self.passed.fetch_add(read as u64, Ordering::Relaxed);
         if let Some(digest) = &mut self.digest {
             digest.update(&buffer[..read]);
         }

@@ -1,1 +1,35 @@
-//! Layers become one tree, the tree becomes a disk; the image cache; clones; data disks; VHD.
+//! Layers become one tree, the tree becomes a disk, and the disk is kept for the next time.
+//!
+//! No tree is ever staged on the host: layers are read once, the bytes of files go straight to
+//! their places in the image, and a pure function decides what is left of all layers. So a path
+//! in an archive is never a path of the host.
+//!
+//! It must not know what boots the disk, nor where the cache lies. It promises nothing to users
+//! outside this workspace.
+//!
+//! Modules in reading order: [`store`] is what callers use; [`entry`] and [`flatten`] are the
+//! rules of layers; [`assemble`] joins reading, rules and writing; [`cache_key`], [`image_record`]
+//! and [`progress`] are its values; [`clone`] copies a disk.
+
+#![forbid(unsafe_code)]
+
+pub mod assemble;
+pub mod cache_key;
+pub mod clone;
+pub mod disk_sink;
+pub mod entry;
+pub mod error;
+pub mod flatten;
+mod identity;
+pub mod image_record;
+pub mod progress;
+pub mod store;
+
+pub use cache_key::BUILDER;
+pub use clone::clone_disk;
+pub use error::RootfsError;
+pub use microagent_ext4::ImageSize;
+pub use microagent_oci::{CancelToken, ImageConfig, Limits, OciError, ResolvedImage};
+pub use microagent_os::clone_file::{CloneMethod, Sharing};
+pub use progress::{Progress, ProgressStep, Silent};
+pub use store::{BuildOptions, BuiltImage, ImageStore};

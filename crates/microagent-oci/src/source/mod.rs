@@ -61,7 +61,7 @@ pub fn open(
             let (path, tag) = locate(path, tag.as_deref());
             docker_save::open(&path, tag.as_deref(), arch)?
         }
-        ImageSource::RootfsTar { path } => tarball::open(Path::new(path), cancel)?,
+        ImageSource::RootfsTar { path } => tarball::open(&locate(path, None).0, cancel)?,
         ImageSource::Registry(_) | ImageSource::Stored { .. } => {
             return Err(OciError::NotLocal {
                 reference: source.to_string(),
@@ -98,12 +98,12 @@ trait BlobStore {
 /// shortest path that is there wins when the whole one is not.
 fn locate(path: &str, tag: Option<&str>) -> (PathBuf, Option<String>) {
     let whole = PathBuf::from(path);
-    if fs::is_present(&whole) {
-        return (whole, tag.map(str::to_owned));
+    // What a user names may be a link; what lies in a source may not.
+    if let Ok(found) = fs::canonical(&whole) {
+        return (found, tag.map(str::to_owned));
     }
     for (at, _) in path.match_indices(':').filter(|(at, _)| *at > 0) {
-        let head = PathBuf::from(&path[..at]);
-        if fs::is_present(&head) {
+        if let Ok(head) = fs::canonical(Path::new(&path[..at])) {
             let rest = &path[at + 1..];
             let tag = tag.map_or_else(|| rest.to_owned(), |tag| format!("{rest}:{tag}"));
             return (head, Some(tag));

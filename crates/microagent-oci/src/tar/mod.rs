@@ -196,6 +196,11 @@ impl<S: ByteSource> TarReader<S> {
     }
 
     /// The source, wherever it stands.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// The source, wherever it stands.
     pub fn into_source(self) -> S {
         self.source
     }
@@ -280,7 +285,7 @@ impl<S: ByteSource> TarReader<S> {
         take: &mut impl FnMut(Content<'_>) -> Result<(), E>,
     ) -> Result<Result<(), E>, TarError> {
         while len > 0 {
-            let chunk = self.source.chunk().map_err(source)?;
+            let chunk = self.source.chunk().map_err(source_error)?;
             if chunk.is_empty() {
                 return Err(TarError::Truncated {
                     offset: self.offset,
@@ -449,7 +454,7 @@ impl<S: ByteSource> TarReader<S> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<bool, TarError> {
         let mut filled = 0;
         while filled < bytes.len() {
-            let chunk = self.source.chunk().map_err(source)?;
+            let chunk = self.source.chunk().map_err(source_error)?;
             if chunk.is_empty() {
                 if filled == 0 {
                     return Ok(false);
@@ -468,7 +473,7 @@ impl<S: ByteSource> TarReader<S> {
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), TarError> {
-        if !self.source.skip(bytes).map_err(source)? {
+        if !self.source.skip(bytes).map_err(source_error)? {
             return Err(TarError::Truncated {
                 offset: self.offset,
             });
@@ -478,7 +483,7 @@ impl<S: ByteSource> TarReader<S> {
     }
 }
 
-fn source<E: std::error::Error + Send + Sync + 'static>(error: E) -> TarError {
+fn source_error<E: std::error::Error + Send + Sync + 'static>(error: E) -> TarError {
     TarError::Source(Box::new(error))
 }
 

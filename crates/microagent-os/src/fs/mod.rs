@@ -356,5 +356,26 @@ pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> 
     platform::write_all_at(file, bytes, position)
 }
 
+/// Makes a range zeros again and gives its storage back where the file system can.
+///
+/// The length of the file stays, unless the range reaches beyond its end.
+pub fn clear_range(file: &File, position: u64, length_bytes: u64) -> io::Result<()> {
+    if platform::punch_hole(file, position, length_bytes)? {
+        return Ok(());
+    }
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut done = 0;
+    while done < length_bytes {
+        let now = (length_bytes - done).min(ZEROS_BYTES as u64);
+        let part = usize::try_from(now).expect("at most the buffer");
+        platform::write_all_at(file, &zeros[..part], position + done)?;
+        done += now;
+    }
+    Ok(())
+}
+
+/// Zeros that are written at once where no hole can be made.
+const ZEROS_BYTES: usize = 1 << 16;
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,250 @@
+//! Reads each layer once and leaves a disk.
+//!
+//! ```text
+//! layer -> tar -> bytes of files -> image writer -> contents
+//!             \-> entries -------> flatten -> tree -> image writer -> tables
+//! ```
+
+use microagent_ext4::{
+    Attribute, ContentId, DeviceNumber, ImageError, ImageSummary, ImageWriter, Metadata, Timestamp,
+};
+use microagent_oci::{
+    CancelToken, Layer, LayerReader, Limits, OciError,
+    tar::{self, Content, TarError, TarReader},
+};
+
+use crate::{
+    entry::{EntryKind, EntryPath, LayerEntry, LeadingSlash},
+    error::RootfsError,
+    flatten::{Flattening, Whiteouts},
+    progress::{Progress, ProgressStep},
+};
+
+/// What came of it beside the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assembled {
+    /// Sizes and counts of the disk.
+    pub disk: ImageSummary,
+    /// What could not be kept, in sentences for people; at most [`WARNINGS_MAX`].
+    pub warnings: Vec<String>,
+}
+
+/// More warnings than these are counted in the last one.
+pub const WARNINGS_MAX: usize = 20;
+
+/// Lays `layers` on one another, lowest first, and writes the result.
+pub fn assemble(
+    layers: &[Layer],
+    whiteouts: Whiteouts,
+    mut writer: impl ImageWriter,
+    limits: Limits,
+    cancel: &CancelToken,
+    progress: &mut dyn Progress,
+) -> Result<Assembled, RootfsError> {
+    let total_bytes = layers.iter().map(Layer::stored_bytes).sum();
+    let mut done_bytes = 0;
+    let mut flattening = Flattening::new(whiteouts);
+    let mut warnings = Warnings::default();
+    for layer in layers {
+        flattening.begin_layer();
+        let reader = layer.open(limits, cancel)?;
+        let mut tar = TarReader::new(reader);
+        let read = one_layer(
+            &mut tar,
+            &mut flattening,
+            &mut writer,
+            &mut warnings,
+            &mut |bytes| {
+                progress.at(ProgressStep::Build {
+                    done_bytes: done_bytes + bytes,
+                    total_bytes,
+                });
+            },
+        );
+        let reader = tar.into_source();
+        settle(layer, read, reader)?;
+        done_bytes += layer.stored_bytes();
+        progress.at(ProgressStep::Build {
+            done_bytes,
+            total_bytes,
+        });
+    }
+    let tree = flattening.finish();
+    if cancel.is_cancelled() {
+        return Err(RootfsError::Cancelled);
+    }
+    let disk = writer.finish(&tree)?;
+    Ok(Assembled {
+        disk,
+        warnings: warnings.into_sentences(),
+    })
+}
+
+/// Why reading a layer stopped.
+enum Stopped {
+    Tar(TarError),
+    Path(crate::entry::PathError),
+    Flatten(crate::flatten::FlattenError),
+    Image(ImageError),
+}
+
+fn one_layer(
+    tar: &mut TarReader<LayerReader>,
+    flattening: &mut Flattening,
+    writer: &mut impl ImageWriter,
+    warnings: &mut Warnings,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), Stopped> {
+    let mut entries = 0u64;
+    while let Some(entry) = tar.next_entry().map_err(Stopped::Tar)? {
+        let path = EntryPath::parse(&entry.path, LeadingSlash::Refused).map_err(Stopped::Path)?;
+        let kind = match entry.kind {
+            tar::EntryKind::Regular => EntryKind::Regular(content(tar, writer)?),
+            tar::EntryKind::HardLink(target) => {
+                let target =
+                    EntryPath::parse(&target, LeadingSlash::MeansRoot).map_err(Stopped::Path)?;
+                EntryKind::HardLink(target)
+            }
+            tar::EntryKind::Symlink(target) => EntryKind::Symlink(target.into()),
+            tar::EntryKind::CharacterDevice { major, minor } => {
+                EntryKind::CharacterDevice(DeviceNumber { major, minor })
+            }
+            tar::EntryKind::BlockDevice { major, minor } => {
+                EntryKind::BlockDevice(DeviceNumber { major, minor })
+            }
+            tar::EntryKind::Directory => EntryKind::Directory,
+            tar::EntryKind::Fifo => EntryKind::Fifo,
+        };
+        let metadata = Metadata {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            modified: Timestamp {
+                seconds: entry.seconds,
+                nanoseconds: entry.nanoseconds,
+            },
+            attributes: attributes(entry.attributes, &path, warnings),
+        };
+        flattening
+            .apply(LayerEntry {
+                path,
+                kind,
+                metadata,
+            })
+            .map_err(Stopped::Flatten)?;
+        entries += 1;
+        if entries.is_multiple_of(ENTRIES_PER_REPORT) {
+            progress(tar.source().stored_bytes_read());
+        }
+    }
+    Ok(())
+}
+
+/// Small files pass in microseconds; telling each would cost more than placing it.
+const ENTRIES_PER_REPORT: u64 = 64;
+
+fn content(
+    tar: &mut TarReader<LayerReader>,
+    writer: &mut impl ImageWriter,
+) -> Result<ContentId, Stopped> {
+    writer.begin();
+    tar.content(|piece| match piece {
+        Content::Bytes(bytes) => writer.append(bytes),
+        Content::Hole(len) => writer.append_hole(len),
+    })
+    .map_err(Stopped::Tar)?
+    .map_err(Stopped::Image)?;
+    writer.end().map_err(Stopped::Image)
+}
+
+/// Keeps what Linux has a place for.
+fn attributes(
+    given: Vec<(Vec<u8>, Vec<u8>)>,
+    path: &EntryPath,
+    warnings: &mut Warnings,
+) -> Vec<Attribute> {
+    let mut kept = Vec::with_capacity(given.len());
+    for (name, value) in given {
+        let known = [&b"user."[..], b"trusted.", b"security."]
+            .iter()
+            .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+            || name.starts_with(b"system.posix_acl_");
+        if known {
+            kept.push(Attribute {
+                name: name.into(),
+                value: value.into(),
+            });
+        } else {
+            let name = name.escape_ascii();
+            warnings.add(|| {
+                format!(
+                    "the attribute `{name}` of `{}` has no place in Linux",
+                    path.shown()
+                )
+            });
+        }
+    }
+    kept
+}
+
+/// What to say when reading stopped. A layer that is damaged is said to be damaged, whatever its
+/// damage looked like to the reader of the archive.
+fn settle(
+    layer: &Layer,
+    read: Result<(), Stopped>,
+    reader: LayerReader,
+) -> Result<(), RootfsError> {
+    let name = || layer.name().to_owned();
+    let error = match read {
+        Ok(()) => return reader.finish().map_err(RootfsError::from),
+        Err(Stopped::Image(error)) => return Err(error.into()),
+        Err(Stopped::Tar(TarError::Source(source))) => {
+            return Err(match source.downcast::<OciError>() {
+                Ok(error) => RootfsError::Source(*error),
+                Err(source) => RootfsError::Archive {
+                    layer: name(),
+                    source: TarError::Source(source),
+                },
+            });
+        }
+        Err(Stopped::Tar(source)) => RootfsError::Archive {
+            layer: name(),
+            source,
+        },
+        Err(Stopped::Path(source)) => RootfsError::Path {
+            layer: name(),
+            source,
+        },
+        Err(Stopped::Flatten(source)) => RootfsError::Flatten {
+            layer: name(),
+            source,
+        },
+    };
+    reader.finish()?;
+    Err(error)
+}
+
+#[derive(Default)]
+struct Warnings {
+    sentences: Vec<String>,
+    more: u64,
+}
+
+impl Warnings {
+    fn add(&mut self, sentence: impl FnOnce() -> String) {
+        if self.sentences.len() < WARNINGS_MAX {
+            self.sentences.push(sentence());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn into_sentences(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.sentences.pop();
+            self.sentences
+                .push(format!("{} more of this kind", self.more + 1));
+        }
+        self.sentences
+    }
+}
