@@ -1,8 +1,9 @@
 //! One boot on its way: listeners, network engine, confinement, vsock device, QEMU.
 //!
 //! The order is fixed by what connects to what: the network engine has its socket before it starts,
-//! the vsock device listens before QEMU does, and QEMU stands still until somebody says go. Each
-//! step that fails ends what the steps before have started.
+//! the vsock device listens before QEMU does, and QEMU stands still until somebody says go. The
+//! vsock device needs a while until it listens, so it is started first and awaited last. Each step
+//! that fails ends what the steps before have started.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -51,13 +52,15 @@ enum StartError {
 pub(crate) struct QemuPreparation {
     tools: Rc<Tools>,
     spec: LaunchSpec,
+    vsock_device: Option<vsock_device::Starting>,
     network: Option<Network>,
 }
 
 /// The network engine and QEMU's end of the wire.
 struct Network {
     passt: Running,
-    socket: OwnedFd,
+    /// Gone once QEMU has it.
+    socket: Option<OwnedFd>,
 }
 
 impl QemuPreparation {
@@ -65,16 +68,30 @@ impl QemuPreparation {
         Self {
             tools,
             spec,
+            vsock_device: None,
             network: None,
         }
     }
 
-    fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
+    fn start_vsock_device(&self) -> Result<vsock_device::Starting, BackendError> {
+        let program = self
+            .tools
+            .vsock_device()
+            .map_err(|error| missing(VSOCK_DEVICE, error).with_hint(VSOCK_DEVICE_HINT))?;
+        vsock_device::start(&self.tools, &program, &self.spec.run).map_err(vsock_device_failure)
+    }
+
+    async fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
         let program = self
             .tools
             .passt()
             .map_err(|error| missing(PASST, error).with_hint(PASST_HINT))?;
-        let features = user_network::observe(&program).map_err(|error| failed(PASST, error))?;
+        let asked = program.clone();
+        // A program is run to its end, which must not hold up the loop.
+        let features = tokio::task::spawn_blocking(move || user_network::observe(&asked))
+            .await
+            .map_err(|error| failed(PASST, error))?
+            .map_err(|error| failed(PASST, error))?;
         let (socket, passt_socket) = user_network::socket_pair()
             .map_err(|error| failed(PASST, StartError::NetworkSocket(error)))?;
         let with_v6 = matches!(addresses, GuestAddresses::Static { v6: Some(_), .. });
@@ -87,29 +104,26 @@ impl QemuPreparation {
             descriptors: vec![(PASST_SOCKET, passt_socket)],
         };
         let passt = passt.start_helper().map_err(|error| failed(PASST, error))?;
-        self.network = Some(Network { passt, socket });
+        self.network = Some(Network {
+            passt,
+            socket: Some(socket),
+        });
         Ok(())
     }
 
-    async fn launch_all(self) -> Result<Launched, BackendError> {
-        let (network, passt) = match self.network {
-            Some(network) => (Some(network.socket), Some(network.passt)),
-            None => (None, None),
-        };
-        let started = start_vmm(&self.tools, &self.spec, network).await;
+    async fn launch_all(mut self) -> Result<Launched, BackendError> {
+        let started = self.start_vmm().await;
         let (qemu, vsock_device, qmp, version, console) = match started {
             Ok(started) => started,
             Err(error) => {
-                if let Some(passt) = passt {
-                    passt.process.end().await;
-                }
+                self.end_helpers().await;
                 return Err(error);
             }
         };
         let processes = Processes {
             qemu,
             vsock_device,
-            passt,
+            passt: self.network.map(|network| network.passt),
         };
         let vsock_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
         let (vm, events) = QemuVm::new(processes, qmp, vsock_socket);
@@ -120,30 +134,41 @@ impl QemuPreparation {
             engine_version: Some(version.to_string()),
         })
     }
-}
 
-type Started = (Running, Running, Qmp, QemuVersion, Console);
+    async fn start_vmm(&mut self) -> Result<Started, BackendError> {
+        let accelerator = self.tools.accelerator().map_err(unusable_override)?;
+        let starting = match self.vsock_device.take() {
+            Some(starting) => starting,
+            None => self.start_vsock_device()?,
+        };
+        let vsock_device = starting
+            .listening(&self.spec.run)
+            .await
+            .map_err(vsock_device_failure)?;
+        let socket = self
+            .network
+            .as_mut()
+            .and_then(|network| network.socket.take());
+        match start_qemu(&self.tools, &self.spec, accelerator, socket).await {
+            Ok((qemu, qmp, version, console)) => Ok((qemu, vsock_device, qmp, version, console)),
+            Err(error) => {
+                vsock_device.process.end().await;
+                Err(error)
+            }
+        }
+    }
 
-async fn start_vmm(
-    tools: &Tools,
-    spec: &LaunchSpec,
-    network: Option<OwnedFd>,
-) -> Result<Started, BackendError> {
-    let accelerator = tools.accelerator().map_err(unusable_override)?;
-    let program = tools
-        .vsock_device()
-        .map_err(|error| missing(VSOCK_DEVICE, error).with_hint(VSOCK_DEVICE_HINT))?;
-    let vsock_device = vsock_device::start(tools, &program, &spec.run)
-        .await
-        .map_err(vsock_device_failure)?;
-    match start_qemu(tools, spec, accelerator, network).await {
-        Ok((qemu, qmp, version, console)) => Ok((qemu, vsock_device, qmp, version, console)),
-        Err(error) => {
-            vsock_device.process.end().await;
-            Err(error)
+    async fn end_helpers(&mut self) {
+        if let Some(network) = self.network.take() {
+            network.passt.process.end().await;
+        }
+        if let Some(vsock_device) = self.vsock_device.take() {
+            vsock_device.end().await;
         }
     }
 }
+
+type Started = (Running, Running, Qmp, QemuVersion, Console);
 
 async fn start_qemu(
     tools: &Tools,
@@ -221,8 +246,9 @@ impl Preparation for QemuPreparation {
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
+            self.vsock_device = Some(self.start_vsock_device()?);
             match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
-                Some(addresses) => self.start_passt(&addresses),
+                Some(addresses) => self.start_passt(&addresses).await,
                 None => Ok(()),
             }
         })
@@ -246,12 +272,8 @@ impl Preparation for QemuPreparation {
         Box::pin(self.launch_all())
     }
 
-    fn abandon(self: Box<Self>) -> LocalFuture<'static, ()> {
-        Box::pin(async move {
-            if let Some(network) = self.network {
-                network.passt.process.end().await;
-            }
-        })
+    fn abandon(mut self: Box<Self>) -> LocalFuture<'static, ()> {
+        Box::pin(async move { self.end_helpers().await })
     }
 }
 

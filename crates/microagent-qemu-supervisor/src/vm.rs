@@ -1,11 +1,12 @@
 //! One running QEMU with its helpers.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
-use microagent_linux_host::pidfd::OwnedProcess;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::{Exit, Signal};
 use microagent_supervisor::backend::{
@@ -19,6 +20,10 @@ use crate::qmp::{Qmp, QmpError};
 
 /// The name under which QEMU's failures are reported.
 pub(crate) const QEMU: &str = "qemu";
+
+/// A helper sees QEMU's sockets close a moment before QEMU is gone: only a helper whose VM still
+/// lives after this time died by itself.
+const VM_END_GRACE: Duration = Duration::from_millis(500);
 
 /// The processes of one VM.
 #[derive(Debug)]
@@ -37,6 +42,7 @@ pub(crate) struct QemuVm {
     processes: Processes,
     qmp: Qmp,
     dialler: VsockDialler,
+    network_is_cut: Rc<Cell<bool>>,
 }
 
 impl QemuVm {
@@ -47,23 +53,25 @@ impl QemuVm {
         vsock_socket: PathBuf,
     ) -> (Rc<Self>, mpsc::Receiver<VmEvent>) {
         let (events, receiver) = mpsc::channel(VM_EVENTS_MAX);
-        watch(&processes.qemu.process, events.clone(), |exit| {
-            VmEvent::Ended(vm_exit(exit))
-        });
-        let helper = |running: &Running, severs| {
-            let name = running.process.name();
-            watch(&running.process, events.clone(), move |_| {
-                VmEvent::HelperEnded { name, severs }
-            });
-        };
-        helper(&processes.vsock_device, Severs::Vsock);
+        let network_is_cut = Rc::new(Cell::new(false));
+        watch_qemu(&processes, events.clone());
+        let on_purpose = Rc::new(Cell::new(false));
+        watch_helper(
+            &processes,
+            &processes.vsock_device,
+            Severs::Vsock,
+            on_purpose,
+            &events,
+        );
         if let Some(passt) = &processes.passt {
-            helper(passt, Severs::Network);
+            let on_purpose = network_is_cut.clone();
+            watch_helper(&processes, passt, Severs::Network, on_purpose, &events);
         }
         let vm = Self {
             processes,
             qmp,
             dialler: VsockDialler::new(vsock_socket),
+            network_is_cut,
         };
         (Rc::new(vm), receiver)
     }
@@ -76,16 +84,33 @@ impl QemuVm {
     }
 }
 
-/// Reports the end of a process once. Whoever listens may be gone.
-fn watch(
-    process: &Rc<OwnedProcess>,
-    events: mpsc::Sender<VmEvent>,
-    event: impl FnOnce(Option<Exit>) -> VmEvent + 'static,
-) {
-    let process = process.clone();
+fn watch_qemu(processes: &Processes, events: mpsc::Sender<VmEvent>) {
+    let qemu = processes.qemu.process.clone();
     tokio::task::spawn_local(async move {
-        let exit = process.ended().await.ok();
-        let _ = events.send(event(exit)).await;
+        let exit = qemu.ended().await.ok();
+        // Whoever listened may be gone.
+        let _ = events.send(VmEvent::Ended(vm_exit(exit))).await;
+    });
+}
+
+/// Reports a helper that ended while its VM goes on. The ends that a VM's own end brings about, and
+/// those that were asked for, are nobody's news.
+fn watch_helper(
+    processes: &Processes,
+    helper: &Running,
+    severs: Severs,
+    on_purpose: Rc<Cell<bool>>,
+    events: &mpsc::Sender<VmEvent>,
+) {
+    let (qemu, helper) = (processes.qemu.process.clone(), helper.process.clone());
+    let events = events.clone();
+    tokio::task::spawn_local(async move {
+        let _ = helper.ended().await;
+        let vm_ends = tokio::time::timeout(VM_END_GRACE, qemu.ended()).await;
+        if vm_ends.is_err() && !on_purpose.get() {
+            let name = helper.name();
+            let _ = events.send(VmEvent::HelperEnded { name, severs }).await;
+        }
     });
 }
 
@@ -159,6 +184,7 @@ impl Vm for QemuVm {
             let Some(passt) = &self.processes.passt else {
                 return Ok(());
             };
+            self.network_is_cut.set(true);
             // The engine's end cuts every path by itself, so it comes whatever QEMU says.
             let link = self.qmp.set_link_down().await;
             passt.process.end().await;

@@ -40,41 +40,56 @@ pub(crate) enum VsockDeviceError {
     Silent,
 }
 
-/// Starts it and waits until QEMU can connect. On failure it is ended.
-pub(crate) async fn start(
+/// The program, started and not yet known to listen.
+#[derive(Debug)]
+pub(crate) struct Starting(Running);
+
+/// Starts it.
+pub(crate) fn start(
     tools: &Tools,
     program: &Path,
     run: &RunFolder,
-) -> Result<Running, VsockDeviceError> {
+) -> Result<Starting, VsockDeviceError> {
     // Names relative to the working folder: they are short, and no character in them means anything.
     let vm = format!("guest-cid={GUEST_CID},socket={VHOST_SOCKET},uds-path={DEVICE_SOCKET}");
-    let running = Launch {
+    let launch = Launch {
         name: VSOCK_DEVICE,
         program: program.to_owned(),
         arguments: vec!["--vm".into(), vm.into()],
         working_folder: run.path.as_path().to_owned(),
         search_path: tools.search_path().to_owned(),
         descriptors: Vec::new(),
+    };
+    Ok(Starting(launch.start_helper()?))
+}
+
+impl Starting {
+    /// Waits until QEMU can connect. On failure it is ended.
+    pub(crate) async fn listening(self, run: &RunFolder) -> Result<Running, VsockDeviceError> {
+        let socket = run.path.as_path().join(VHOST_SOCKET);
+        let listens = async {
+            while !fs::is_present(&socket) {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        let outcome = tokio::select! {
+            () = listens => Ok(()),
+            _ = self.0.process.ended() => Err(VsockDeviceError::Ended {
+                last_lines: self.0.last_lines.at_the_end().await,
+            }),
+            () = tokio::time::sleep(LISTEN_LIMIT) => Err(VsockDeviceError::Silent),
+        };
+        match outcome {
+            Ok(()) => Ok(self.0),
+            Err(error) => {
+                self.end().await;
+                Err(error)
+            }
+        }
     }
-    .start_helper()?;
-    let socket = run.path.as_path().join(VHOST_SOCKET);
-    let listens = async {
-        while !fs::is_present(&socket) {
-            tokio::time::sleep(LOOK_PAUSE).await;
-        }
-    };
-    let outcome = tokio::select! {
-        () = listens => Ok(()),
-        _ = running.process.ended() => Err(VsockDeviceError::Ended {
-            last_lines: running.last_lines.at_the_end().await,
-        }),
-        () = tokio::time::sleep(LISTEN_LIMIT) => Err(VsockDeviceError::Silent),
-    };
-    match outcome {
-        Ok(()) => Ok(running),
-        Err(error) => {
-            running.process.end_at_once().await;
-            Err(error)
-        }
+
+    /// Ends it.
+    pub(crate) async fn end(&self) {
+        self.0.process.end().await;
     }
 }
