@@ -129,6 +129,8 @@ fn compile(places: &Places, linking: Linking, output: &Path) -> Result<PathBuf> 
             .ok()?;
         flags.push("-Clinker=musl-gcc".to_owned());
         flags.push(format!("-Clink-arg={}", object.display()));
+        // The shim stands behind the library and calls into it.
+        flags.push("-Clink-arg=-lc".to_owned());
     }
     let target = linking.target();
     // Encoded flags win over any that the environment or a configuration file sets, and with a
