@@ -60,6 +60,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The packages whose programs ship.
+pub(crate) fn packages() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.iter().map(|(package, _, _)| *package)
+}
+
 /// Builds release programs and lays them out under the prefix. What setup provides must be there.
 pub(crate) fn install(places: &Places, prefix: &Path) -> Result<()> {
     let mut build = Run::new(shell::cargo())
