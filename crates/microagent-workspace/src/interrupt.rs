@@ -11,6 +11,7 @@
 use microagent_os::clock;
 use microagent_os::process::{Found, ProcessHandle, ProcessIdentity, Signal};
 use microagent_types::SignalName;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,10 @@ const SECOND_WITHIN: Duration = Duration::from_secs(2);
 
 /// Shared by the thread that works and the one that hears signals. Clones are the same token.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<Mutex<State>>);
+pub struct Interrupt {
+    state: Arc<Mutex<State>>,
+    flag: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -70,6 +74,7 @@ impl Interrupt {
             pass_on(identity);
         }
         state.signal = Some(signal);
+        self.flag.store(true, Ordering::SeqCst);
     }
 
     /// The signal that asks the work to end, when one has come outside a session.
@@ -81,6 +86,18 @@ impl Interrupt {
     pub fn resize(&self, rows: u16, cols: u16) {
         if let Target::Session(control) = &self.state().target {
             control.resize(rows, cols);
+        }
+    }
+
+    /// Turns true with [`Interrupt::requested`]; for work that looks often.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.flag)
+    }
+
+    /// Ends the session that runs, whatever the guest does; means nothing outside one.
+    pub fn close_session(&self) {
+        if let Target::Session(control) = &self.state().target {
+            control.close();
         }
     }
 
@@ -102,7 +119,7 @@ impl Interrupt {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is one assignment, so a panic elsewhere leaves it sound.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

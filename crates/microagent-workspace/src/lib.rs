@@ -10,14 +10,24 @@
 
 pub mod backend_choice;
 pub mod context;
+pub mod doctor;
+mod error;
+mod generated_name;
 pub mod guest_session;
+pub mod images;
 pub mod interrupt;
 pub mod outcome;
 pub mod profile;
 pub mod progress;
+pub mod request;
+pub mod run;
 pub mod supervisor_client;
+pub mod supervisors;
+pub mod workload;
 
 pub use context::Context;
+pub use error::WorkspaceError;
 pub use interrupt::Interrupt;
 pub use outcome::{CommandEnd, CommandOutcome};
 pub use profile::Profile;
+pub use run::{Keep, RunReport, RunSettings, RunStreams, run};

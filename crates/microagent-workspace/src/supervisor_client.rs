@@ -79,21 +79,14 @@ impl SupervisorProgram {
             },
         )
     }
-
-    fn fault(&self, message: String, stderr: &[u8]) -> Fault {
-        let fault = Fault::new(FaultKind::Backend, message)
-            .with_details(|details| details.component = Some("supervisor".to_owned()));
-        let text = String::from_utf8_lossy(stderr);
-        let lines: Vec<&str> = text.lines().collect();
-        let first = lines.len().saturating_sub(STDERR_LINES_MAX);
-        lines[first..]
-            .iter()
-            .fold(fault, |fault, line| fault.with_cause(*line))
-    }
 }
 
-impl Supervisor for SupervisorProgram {
-    fn ask(
+impl SupervisorProgram {
+    /// Asks whatever backend the program answers for.
+    ///
+    /// # Errors
+    /// When there is no response.
+    pub fn converse(
         &self,
         request: &Request,
         limit: Duration,
@@ -106,7 +99,7 @@ impl Supervisor for SupervisorProgram {
             stderr_bytes_max: STDERR_BYTES_MAX,
         };
         let reply = conversation.hold_telling(self.spawn(), input, |identity| {
-            interrupt.supervisor_runs(identity)
+            interrupt.supervisor_runs(identity);
         });
         interrupt.work_goes_on();
         let name = self.program.display();
@@ -116,25 +109,51 @@ impl Supervisor for SupervisorProgram {
                 let ConversationError::TimedOut { ref stderr, .. } = error else {
                     return Err(Fault::from_error(FaultKind::Backend, &error));
                 };
-                return Err(self.fault(error.to_string(), stderr));
+                return Err(supervisor_fault(error.to_string(), stderr));
             }
             Err(error) => return Err(Fault::from_error(FaultKind::Backend, &error)),
         };
-        match serde_json::from_slice::<Response>(&reply.stdout) {
-            Ok(response) if response.backend == self.backend => Ok(response),
-            Ok(response) => Err(self.fault(
+        serde_json::from_slice::<Response>(&reply.stdout).map_err(|_| {
+            supervisor_fault(
+                format!("`{name}` gave no response ({})", reply.exit),
+                &reply.stderr,
+            )
+        })
+    }
+}
+
+impl Supervisor for SupervisorProgram {
+    fn ask(
+        &self,
+        request: &Request,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Response, Fault> {
+        let response = self.converse(request, limit, interrupt)?;
+        if response.backend != self.backend {
+            let name = self.program.display();
+            return Err(supervisor_fault(
                 format!(
                     "`{name}` answers for `{}`, not `{}`",
                     response.backend, self.backend
                 ),
                 &[],
-            )),
-            Err(_) => Err(self.fault(
-                format!("`{name}` gave no response ({})", reply.exit),
-                &reply.stderr,
-            )),
+            ));
         }
+        Ok(response)
     }
+}
+
+/// What a supervisor did wrong, with its last words as causes.
+fn supervisor_fault(message: String, stderr: &[u8]) -> Fault {
+    let fault = Fault::new(FaultKind::Backend, message)
+        .with_details(|details| details.component = Some("supervisor".to_owned()));
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.len().saturating_sub(STDERR_LINES_MAX);
+    lines[first..]
+        .iter()
+        .fold(fault, |fault, line| fault.with_cause(*line))
 }
 
 /// The response when it says `ok`, its fault otherwise.

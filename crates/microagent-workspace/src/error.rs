@@ -1,0 +1,168 @@
+//! Why a use case failed, and the one place where that becomes a fault.
+
+use crate::guest_session::SessionError;
+use crate::workload::ImageValueError;
+use microagent_boot::initramfs::InitramfsError;
+use microagent_boot::kernel_store::KernelError;
+use microagent_os::FsError;
+use microagent_os::local_socket::AliasError;
+use microagent_state::paths::StateDirectoryError;
+use microagent_types::SignalName;
+use microagent_wire::fault::{Fault, FaultKind};
+
+/// Why a use case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// A supervisor, a monitor or the guest refused or failed.
+    #[error(transparent)]
+    Fault(#[from] Box<Fault>),
+    /// A session has no result.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The image could not be made ready.
+    #[error("cannot prepare the image `{image}`")]
+    Image {
+        /// As it was asked for.
+        image: String,
+        /// Why.
+        #[source]
+        source: crate::images::ImageError,
+    },
+    /// A value of the image's configuration can't be used.
+    #[error(transparent)]
+    ImageValue(#[from] ImageValueError),
+    /// There is no kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// There is no guest init.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
+    /// The state directory can't be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirectoryError),
+    /// The short alias of a workspace's socket folder can't be had.
+    #[error("the sockets of the workspace cannot be reached")]
+    Alias(#[from] AliasError),
+    /// A path that is needed is none that a record could hold.
+    #[error(transparent)]
+    Path(#[from] microagent_types::InvalidText),
+    /// The supervisor executable of a backend is not installed.
+    #[error("the supervisor `{program}` is not installed")]
+    NoSupervisor {
+        /// Its file name.
+        program: &'static str,
+    },
+    /// The root disk would be smaller than the image.
+    #[error("the image needs {needed} and the root disk has {given}")]
+    DiskTooSmall {
+        /// What the image takes.
+        needed: microagent_types::ByteSize,
+        /// What was asked for.
+        given: microagent_types::ByteSize,
+    },
+    /// Neither the image nor the caller names a command.
+    #[error("the image names no command")]
+    NoCommand,
+    /// A signal ended the work; everything begun is undone.
+    #[error("interrupted by {signal}")]
+    Interrupted {
+        /// Which.
+        signal: SignalName,
+    },
+}
+
+impl From<Fault> for WorkspaceError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(Box::new(fault))
+    }
+}
+
+impl WorkspaceError {
+    /// The shape that crosses borders and that people see.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Fault(fault) | Self::Session(SessionError::Refused(fault)) => (**fault).clone(),
+            _ => {
+                let fault = Fault::from_error(self.kind(), self);
+                match self.hint() {
+                    Some(hint) => fault.with_hint(hint),
+                    None => fault,
+                }
+            }
+        }
+    }
+
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Fault(fault) => fault.kind,
+            Self::Session(error) => match error {
+                SessionError::Refused(fault) => fault.kind,
+                SessionError::Broken(_) => FaultKind::Guest,
+                SessionError::OutputClosed(_) | SessionError::Closed => FaultKind::Interrupted,
+            },
+            Self::Image { source, .. } => source.kind(),
+            Self::ImageValue(_) => FaultKind::Usage,
+            Self::Kernel(error) => match error {
+                KernelError::Missing { .. } => FaultKind::Unavailable,
+                KernelError::Record { .. } | KernelError::Differs { .. } => FaultKind::Integrity,
+                KernelError::File(error) => kind_of_file_error(error),
+            },
+            Self::Initramfs(error) => match error {
+                InitramfsError::Missing { .. } => FaultKind::NotFound,
+                InitramfsError::Read(error) => kind_of_file_error(error),
+                InitramfsError::TooLarge { .. } => FaultKind::Integrity,
+            },
+            Self::StateDir(error) => match error {
+                StateDirectoryError::Absent { .. } => FaultKind::NotFound,
+                StateDirectoryError::NotPrivate(_) => FaultKind::Denied,
+                StateDirectoryError::Fs(error) => kind_of_file_error(error),
+                StateDirectoryError::Schema { .. } => FaultKind::Integrity,
+            },
+            Self::Alias(_) => FaultKind::Denied,
+            Self::Path(_) | Self::NoCommand => FaultKind::Usage,
+            Self::NoSupervisor { .. } => FaultKind::Unsupported,
+            Self::DiskTooSmall { .. } => FaultKind::Resource,
+            Self::Interrupted { .. } => FaultKind::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Image { source, image } => source.hint(image),
+            Self::Kernel(KernelError::Missing { .. }) => {
+                Some("put a kernel beside the installation with: cargo xtask install".to_owned())
+            }
+            Self::Kernel(KernelError::Record { path, .. }) => Some(format!(
+                "remove `{}`; the next use installs it again",
+                path.display()
+            )),
+            Self::Initramfs(InitramfsError::Missing { .. }) | Self::NoSupervisor { .. } => Some(
+                "install all parts with: cargo xtask install; then: microagent doctor".to_owned(),
+            ),
+            Self::DiskTooSmall { needed, .. } => Some(format!(
+                "--disk-size {}M, or a larger --profile",
+                needed.mib_ceil()
+            )),
+            Self::NoCommand => {
+                Some("give a command after the image: microagent run IMAGE COMMAND".to_owned())
+            }
+            Self::StateDir(StateDirectoryError::Fs(error)) if error.is_out_of_space() => {
+                Some("free some space, or use another place: --state-dir DIR".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The kind of a failed file operation.
+pub(crate) fn kind_of_file_error(error: &FsError) -> FaultKind {
+    if error.is_not_found() {
+        FaultKind::NotFound
+    } else if error.is_out_of_space() {
+        FaultKind::Resource
+    } else if error.is_denied() {
+        FaultKind::Denied
+    } else {
+        FaultKind::Internal
+    }
+}

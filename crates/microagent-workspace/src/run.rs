@@ -1,0 +1,476 @@
+//! `run`: one command in a fresh workspace.
+//!
+//! ```text
+//! choose backend -> kernel, guest init -> image -> prepare -> start (idle) -> one session -> kill -> delete
+//! ```
+//!
+//! The VM is bound to this process from the start on: when it dies, however it dies, the monitor ends
+//! the VM. What fails before the VM ran leaves nothing; a boot that failed leaves the workspace,
+//! because its log is the evidence.
+
+use crate::context::Context;
+use crate::error::WorkspaceError;
+use crate::generated_name;
+use crate::guest_session::{GuestSession, SessionSink};
+use crate::images::{self, ReadyImage};
+use crate::interrupt::Interrupt;
+use crate::outcome::{CommandEnd, CommandOutcome};
+use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
+use crate::request::{NetworkSettings, NewWorkspace};
+use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
+use crate::supervisors;
+use crate::workload::{self, SizeSettings, Workload, WorkloadSettings};
+use microagent_boot::kernel_store::InstalledKernel;
+use microagent_boot::{initramfs, kernel_store};
+use microagent_os::{clock, random};
+use microagent_state::paths::{Rotation, StateDirectory, WorkspacePaths};
+use microagent_types::env_vars::EnvVar;
+use microagent_types::{
+    AbsPath, Arch, BackendName, Digest, GuestPath, ImageSource, LabelName, WorkspaceName,
+};
+use microagent_wire::fault::Fault;
+use microagent_wire::generation::GENERATION;
+use microagent_wire::guest::service::{
+    ExecRequest, KILL_GRACE_MS_DEFAULT, Service, ServiceRequest, Tty,
+};
+use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
+use microagent_wire::supervisor::request::{Command, Expect, Options, Request};
+use microagent_wire::supervisor::response::Response;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Until a supervisor has prepared a workspace: a copy of a large disk takes its time.
+const PREPARE_LIMIT: Duration = Duration::from_mins(10);
+/// Until a guest is ready when nothing is said: the supervisor's own limit under emulation.
+const READY_LIMIT: Duration = Duration::from_mins(5);
+/// Until a VM is killed or a workspace deleted.
+const END_LIMIT: Duration = Duration::from_mins(1);
+/// Until a guest has shut down when the workspace is kept.
+const HALT_LIMIT: Duration = Duration::from_secs(15);
+
+/// What becomes of the workspace after its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// It is deleted.
+    #[default]
+    Nothing,
+    /// It stays, halted.
+    Halted,
+}
+
+/// What to run and where.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// The image.
+    pub image: ImageSource,
+    /// The workspace's name; made up when none.
+    pub name: Option<WorkspaceName>,
+    /// What runs.
+    pub workload: WorkloadSettings,
+    /// How large it is.
+    pub size: SizeSettings,
+    /// What it may reach.
+    pub network: NetworkSettings,
+    /// The guest's host name; the workspace's when none.
+    pub hostname: Option<WorkspaceName>,
+    /// Labels of the workspace.
+    pub labels: BTreeMap<LabelName, String>,
+    /// A kernel in place of the default one.
+    pub kernel: Option<AbsPath>,
+    /// The limit for the command alone.
+    pub timeout: Option<Duration>,
+    /// The limit for the boot.
+    pub ready_timeout: Option<Duration>,
+    /// What becomes of the workspace.
+    pub keep: Keep,
+    /// A terminal for the command in place of three pipes.
+    pub tty: Option<Tty>,
+    /// Most bytes of each stream that the guest sends; the rest is counted and dropped there.
+    pub output_limit_bytes: Option<u64>,
+}
+
+/// Where a command's input comes from and its output goes.
+pub struct RunStreams<'a> {
+    /// Its stdin; end of file when none. Read from a thread of its own.
+    pub stdin: Option<Box<dyn Read + Send>>,
+    /// Its outputs.
+    pub sink: &'a mut dyn SessionSink,
+}
+
+impl std::fmt::Debug for RunStreams<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RunStreams")
+            .field("stdin", &self.stdin.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long each part took, in milliseconds; a part that did not happen is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunTimings {
+    /// Finding the image.
+    pub resolve_ms: Option<u64>,
+    /// Fetching layers.
+    pub download_ms: Option<u64>,
+    /// Building the disk.
+    pub build_ms: Option<u64>,
+    /// Cloning it and making the records.
+    pub clone_ms: Option<u64>,
+    /// From the start to ready.
+    pub boot_ms: Option<u64>,
+    /// All of it.
+    pub total_ms: u64,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// Whether it is still there.
+    pub kept: bool,
+    /// The image, as it was asked for.
+    pub image_reference: String,
+    /// The image's manifest.
+    pub image_digest: Digest,
+    /// The backend.
+    pub backend: BackendName,
+    /// The accelerator, as the supervisor names it.
+    pub accelerator: Option<String>,
+    /// What was run.
+    pub argv: Vec<String>,
+    /// How it ended.
+    pub outcome: CommandOutcome,
+    /// How long it took.
+    pub timings: RunTimings,
+}
+
+/// Runs one command in a fresh workspace and returns when the workspace is gone again, or kept.
+///
+/// # Errors
+/// When there is no result of the command. After an error nothing is left, but for a workspace whose
+/// boot failed: the error names it.
+pub fn run(
+    context: &Context,
+    settings: &RunSettings,
+    streams: RunStreams<'_>,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<RunReport, WorkspaceError> {
+    let began = clock::monotonic();
+    let supervisor = supervisors::choose(context, interrupt)?;
+    let state = StateDirectory::at(&context.state_dir);
+    state.create()?;
+    check_interrupt(interrupt)?;
+    let image = images::ensure(&state, &settings.image, progress, interrupt)
+        .map_err(|error| error.of(&settings.image, interrupt))?;
+    let workload = workload::merge(&image.config, &settings.workload)?;
+    if workload.argv.is_empty() {
+        return Err(WorkspaceError::NoCommand);
+    }
+    let name = settings
+        .name
+        .clone()
+        .unwrap_or_else(|| generated_name::from_random(random::bytes()));
+    let run = Run {
+        context,
+        settings,
+        supervisor,
+        state: &state,
+        name,
+        image: &image,
+    };
+    run.perform(&workload, streams, progress, interrupt, began)
+}
+
+/// One run whose image is ready and whose command is known.
+struct Run<'a> {
+    context: &'a Context,
+    settings: &'a RunSettings,
+    supervisor: SupervisorProgram,
+    state: &'a StateDirectory,
+    name: WorkspaceName,
+    image: &'a ReadyImage,
+}
+
+impl Run<'_> {
+    fn perform(
+        &self,
+        workload: &Workload,
+        streams: RunStreams<'_>,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+        began: Instant,
+    ) -> Result<RunReport, WorkspaceError> {
+        let prepare_began = clock::monotonic();
+        let expect = {
+            let _phase = PhaseScope::begin(progress, Phase::Clone);
+            self.prepare(workload, interrupt)?
+        };
+        let clone_ms = ms_since(prepare_began);
+        let boot_began = clock::monotonic();
+        let started = {
+            let _phase = PhaseScope::begin(progress, Phase::Boot);
+            self.start(expect, interrupt)?
+        };
+        let boot_ms = ms_since(boot_began);
+        let result = self.command(workload, streams, interrupt);
+        let kept = self.end(expect, progress);
+        Ok(RunReport {
+            workspace: self.name.clone(),
+            kept,
+            image_reference: self.image.reference.clone(),
+            image_digest: self.image.digest,
+            backend: self.supervisor.backend(),
+            accelerator: started
+                .workspace
+                .and_then(|workspace| workspace.accelerator),
+            argv: workload.argv.clone(),
+            outcome: result?,
+            timings: RunTimings {
+                resolve_ms: self.image.timings.resolve_ms,
+                download_ms: None,
+                build_ms: self.image.timings.build_ms,
+                clone_ms: Some(clone_ms),
+                boot_ms: Some(boot_ms),
+                total_ms: ms_since(began),
+            },
+        })
+    }
+
+    fn prepare(
+        &self,
+        workload: &Workload,
+        interrupt: &Interrupt,
+    ) -> Result<Expect, WorkspaceError> {
+        let settings = self.settings;
+        let arch = Arch::current().ok_or(WorkspaceError::NoSupervisor {
+            program: self.supervisor.backend().supervisor_program(),
+        })?;
+        let kernel = self.kernel(arch)?;
+        let initramfs = initramfs::find(&self.context.search_path, arch)?;
+        let new = NewWorkspace {
+            arch,
+            kernel: &kernel,
+            custom_kernel: settings.kernel.is_some(),
+            initramfs: &initramfs,
+            image: self.image,
+            size: settings.size,
+            hostname: settings.hostname.clone(),
+            // The command is one session in an idle guest; so its streams are this process's.
+            workload: None,
+            env: workload.env.clone(),
+            network: &settings.network,
+            labels: &settings.labels,
+            ephemeral: settings.keep == Keep::Nothing,
+        };
+        let config = new.config()?;
+        if self.image.disk_size > config.root_disk.size_bytes {
+            return Err(WorkspaceError::DiskTooSmall {
+                needed: self.image.disk_size,
+                given: config.root_disk.size_bytes,
+            });
+        }
+        let mut request = self.request(Command::Prepare);
+        request.config = Some(Box::new(config));
+        check_interrupt(interrupt)?;
+        let prepared = self.ask(&request, PREPARE_LIMIT, interrupt)?;
+        Ok(Expect {
+            id: prepared.workspace.map(|workspace| workspace.id),
+            boot_id: None,
+        })
+    }
+
+    fn kernel(&self, arch: Arch) -> Result<InstalledKernel, WorkspaceError> {
+        let Some(path) = &self.settings.kernel else {
+            let backend = self.supervisor.backend();
+            let folder = self.state.kernel_folder(backend, arch);
+            return Ok(kernel_store::ensure_default(
+                &folder,
+                &self.context.search_path,
+                backend,
+                arch,
+            )?);
+        };
+        Ok(InstalledKernel {
+            path: path.as_path().to_owned(),
+            sha256: kernel_store::hash_custom(path.as_path())?,
+            version: None,
+            source: "file".to_owned(),
+        })
+    }
+
+    /// Boots without a workload. A workspace that never ran is removed again; one whose boot failed
+    /// stays.
+    fn start(&self, expect: Expect, interrupt: &Interrupt) -> Result<Response, WorkspaceError> {
+        let mut request = self.request(Command::Start);
+        request.expect = Some(expect);
+        request.options = Options {
+            client_bound: Some(true),
+            ready_timeout_ms: self.settings.ready_timeout.map(as_ms),
+            ..Options::default()
+        };
+        let limit = self.settings.ready_timeout.unwrap_or(READY_LIMIT);
+        let asked = check_interrupt(interrupt)
+            .and_then(|()| Ok(self.supervisor.ask(&request, limit, interrupt)?));
+        let response = match asked {
+            Ok(response) if response.ok => return Ok(response),
+            Ok(response) => response,
+            Err(error) => {
+                self.delete(expect);
+                return Err(error);
+            }
+        };
+        let failed = response
+            .workspace
+            .as_ref()
+            .is_some_and(|workspace| workspace.state == "failed");
+        let Err(fault) = accept(response) else {
+            unreachable!("an ok response was returned above")
+        };
+        if !failed {
+            self.delete(expect);
+            return Err(fault.into());
+        }
+        let paths = self.paths();
+        let log = paths.serial_log(Rotation::Current).display().to_string();
+        Err(fault
+            .with_hint(format!(
+                "its log is `{log}`; remove it with: microagent delete {}",
+                self.name
+            ))
+            .into())
+    }
+
+    fn command(
+        &self,
+        workload: &Workload,
+        streams: RunStreams<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<CommandOutcome, WorkspaceError> {
+        let settings = self.settings;
+        let exec = ExecRequest {
+            argv: workload.argv.clone(),
+            env: workload.env.clone(),
+            user: workload.user.clone(),
+            cwd: workload.workdir.clone().or_else(|| Some(GuestPath::root())),
+            tty: settings.tty.clone(),
+            stdin: streams.stdin.is_some(),
+            timeout_ms: settings.timeout.map_or(0, as_ms),
+            kill_grace_ms: KILL_GRACE_MS_DEFAULT,
+            output_limit_bytes: settings.output_limit_bytes,
+            make_cwd: true,
+        };
+        let service = ServiceRequest {
+            generation: GENERATION,
+            service: Service::Exec(exec),
+        };
+        let request = MonitorRequest::new(MonitorOp::session(&service, true));
+        let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
+        let socket = self
+            .paths()
+            .ensure_socket_folder(runtime_folder.as_deref())?
+            .monitor_socket();
+        check_interrupt(interrupt)?;
+        let session = GuestSession::open(&socket, &request)?;
+        let started_at = clock::now();
+        interrupt.session_runs(session.control());
+        if let Some(stdin) = streams.stdin {
+            session.feed(stdin);
+        }
+        let exit = session.run(streams.sink);
+        interrupt.work_goes_on();
+        let exit = exit?;
+        Ok(CommandOutcome {
+            end: CommandEnd::from_exit(&exit),
+            stdout_bytes: exit.stdout_bytes,
+            stderr_bytes: exit.stderr_bytes,
+            incomplete: exit.incomplete,
+            started_at,
+            ended_at: clock::now(),
+        })
+    }
+
+    /// Ends the VM and, unless the workspace is kept, removes it. Whether it is still there.
+    fn end(&self, expect: Expect, progress: &mut dyn Progress) -> bool {
+        // The signal that ended the work must not end its tidying away.
+        let interrupt = &Interrupt::new();
+        let ended = match self.settings.keep {
+            Keep::Halted => {
+                let mut request = self.request(Command::Halt);
+                request.expect = Some(expect);
+                self.ask(&request, HALT_LIMIT, interrupt)
+                    .map(|_| true)
+                    .map_err(Into::into)
+            }
+            Keep::Nothing => self.kill_and_delete(expect, interrupt).map(|()| false),
+        };
+        match ended {
+            Ok(kept) => kept,
+            Err(error) => {
+                let message = format!("`{}` could not be tidied away: {error}", self.name);
+                progress.report(ProgressEvent::Note(message));
+                true
+            }
+        }
+    }
+
+    fn kill_and_delete(&self, expect: Expect, interrupt: &Interrupt) -> Result<(), WorkspaceError> {
+        let mut kill = self.request(Command::Kill);
+        kill.expect = Some(expect);
+        self.ask(&kill, END_LIMIT, interrupt)?;
+        let mut delete = self.request(Command::Delete);
+        delete.expect = Some(expect);
+        self.ask(&delete, END_LIMIT, interrupt)?;
+        Ok(())
+    }
+
+    /// Removes a workspace whose VM never ran; the error that led here matters more than one of this.
+    fn delete(&self, expect: Expect) {
+        let mut request = self.request(Command::Delete);
+        request.expect = Some(expect);
+        if let Err(error) = self.ask(&request, END_LIMIT, &Interrupt::new()) {
+            tracing::warn!(workspace = %self.name, %error, "an unfinished workspace is left");
+        }
+    }
+
+    fn request(&self, command: Command) -> Request {
+        let mut request = Request::new(command);
+        request.state_dir = Some(self.context.state_dir.clone());
+        request.workspace = Some(self.name.clone());
+        request.initiator = Some(self.context.initiator.clone());
+        request
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Response, Fault> {
+        self.supervisor
+            .ask(request, limit, interrupt)
+            .and_then(accept)
+    }
+
+    fn paths(&self) -> WorkspacePaths {
+        self.state.workspace(&self.name)
+    }
+}
+
+fn check_interrupt(interrupt: &Interrupt) -> Result<(), WorkspaceError> {
+    interrupt
+        .requested()
+        .map_or(Ok(()), |signal| Err(WorkspaceError::Interrupted { signal }))
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ms_since(began: Instant) -> u64 {
+    as_ms(clock::monotonic().duration_since(began))
+}
