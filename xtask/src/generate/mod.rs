@@ -6,6 +6,7 @@
 
 mod environment;
 mod exit_codes;
+mod messages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,7 +82,29 @@ fn pages(places: &Places) -> Result<Vec<Page>> {
             "exit-codes.md",
             exit_codes::page(&source("crates/microagent-wire/src/exit_code.rs")?)?,
         ),
+        page("messages.md", messages::page(&snapshots(places)?)?),
     ])
+}
+
+/// The snapshots of messages, by name.
+fn snapshots(places: &Places) -> Result<Vec<(String, String)>> {
+    let folder = places.root.join("crates/microagent-wire/tests/snapshots");
+    let entries = std::fs::read_dir(&folder)
+        .with_context(|| format!("cannot list `{}`", folder.display()))?;
+    let mut snapshots = Vec::new();
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("cannot list `{}`", folder.display()))?
+            .path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|name| name.ends_with(".snap")) {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read `{}`", path.display()))?;
+            snapshots.push((name.to_owned(), text));
+        }
+    }
+    snapshots.sort();
+    Ok(snapshots)
 }
 
 /// The words of the documentation comment that a line belongs to, collected as lines go by.
