@@ -54,11 +54,17 @@ fn parse(text: &str) -> Option<u64> {
     let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+    if year < 1970
+        || !(1..=12).contains(&month)
+        || day == 0
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
         return None;
     }
     let days = days_from_civil(year, month, day);
-    if day == 0 || civil_from_days(days) != (year, month, day) {
+    if civil_from_days(days) != (year, month, day) {
         return None;
     }
     Some(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + number(20..23)?)
@@ -133,6 +139,7 @@ mod tests {
             "2026-02-29T00:00:00.000Z",
             "2026-00-10T00:00:00.000Z",
             "2026-01-00T00:00:00.000Z",
+            "2026-03-00T00:00:00.000Z",
             "2026-01-01T24:00:00.000Z",
             "1969-12-31T23:59:59.999Z",
             "",
