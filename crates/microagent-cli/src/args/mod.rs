@@ -1,0 +1,154 @@
+//! What was typed. clap and nothing else: no file, variable or host is looked at here, so help,
+//! completions and man pages work where nothing else does. What the words mean is settled in
+//! `commands/`.
+
+mod completions;
+mod doctor;
+mod foreign_words;
+mod global;
+mod help;
+mod man;
+mod network;
+mod profiles;
+mod refusal;
+mod run;
+mod scan;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use microagent_wire::fault::Fault;
+
+pub(crate) use completions::{CompleteArgs, CompleteKind, CompletionsArgs};
+pub(crate) use doctor::{DoctorArgs, HostArgs};
+pub(crate) use global::GlobalArgs;
+pub(crate) use man::ManArgs;
+pub(crate) use network::MediationArg;
+pub(crate) use profiles::ProfilesArgs;
+pub(crate) use refusal::invalid_text;
+pub(crate) use run::RunArgs;
+pub(crate) use version::VersionArgs;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "microagent",
+    version,
+    about = "Runs commands and agents in microVMs made from OCI images",
+    disable_help_subcommand = true,
+    args_override_self = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    /// Which command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands. One file each, here and in `commands/`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one command in a fresh workspace
+    Run(Box<RunArgs>),
+    /// Say what works on this host, what does not, and how to get it
+    Doctor(DoctorArgs),
+    /// Show the raw facts about this host
+    Host(HostArgs),
+    /// Show the profiles: memory, CPUs and disk by name
+    Profiles(ProfilesArgs),
+    /// Show the version of microagent
+    Version(VersionArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(ManArgs),
+    /// Words for completion scripts
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
+}
+
+/// What a command line comes to.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// A command.
+    Command(Box<Cli>),
+    /// Text that was asked for: help or the version.
+    Text {
+        /// For a terminal without colour.
+        plain: String,
+        /// With colour.
+        ansi: String,
+    },
+    /// Nothing was typed: the short help, which is no answer.
+    Nothing {
+        /// The short help.
+        help: String,
+    },
+    /// What was typed is wrong.
+    Refused(Box<Fault>),
+}
+
+/// A parsed command line and the flags that count even when it is wrong.
+#[derive(Debug)]
+pub(crate) struct Parse {
+    /// `--json` stands in front of the guest's words.
+    pub(crate) json: bool,
+    /// `--color`, as far as it could be read.
+    pub(crate) color: Option<crate::printer::ColorChoice>,
+    /// The outcome.
+    pub(crate) parsed: Parsed,
+}
+
+/// Parses the words of a command line, the program's name first.
+pub(crate) fn parse(words: &[OsString]) -> Parse {
+    let mut root = definition();
+    root.build();
+    let seen = scan::scan(&root, words.get(1..).unwrap_or_default());
+    let parsed = match foreign_words::host_folder(&root, &seen) {
+        Some(fault) => Parsed::Refused(Box::new(fault)),
+        None => parse_with_clap(root, &seen, words),
+    };
+    Parse {
+        json: seen.json,
+        color: seen.color,
+        parsed,
+    }
+}
+
+fn parse_with_clap(root: clap::Command, seen: &scan::Seen, words: &[OsString]) -> Parsed {
+    let known = root.clone();
+    let parsed = root
+        .try_get_matches_from(words)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => Parsed::Command(Box::new(cli)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                let text = error.render();
+                Parsed::Text {
+                    plain: text.to_string(),
+                    ansi: text.ansi().to_string(),
+                }
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Parsed::Nothing {
+                    help: help::short(&known),
+                }
+            }
+            _ => Parsed::Refused(Box::new(refusal::fault(&known, seen, &error))),
+        },
+    }
+}
+
+/// The definition that help, man pages, completions and parsing share.
+pub(crate) fn definition() -> clap::Command {
+    help::grouped(Cli::command())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! A first look over the words, for what must be known even when they are wrong.
+//!
+//! `--json` decides the form of a usage error, so it is needed before clap has accepted anything, and
+//! a `--json` among the guest's words must not count. The look uses the same definition as the parser
+//! to tell flags from their values, and it refuses nothing.
+
+use std::ffi::OsString;
+
+use clap::{ArgAction, Command, ValueEnum as _};
+
+use crate::printer::ColorChoice;
+
+/// What was seen.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// `--json`.
+    pub(super) json: bool,
+    /// `--color`, when its value is one.
+    pub(super) color: Option<ColorChoice>,
+    /// The command, once its word came.
+    pub(super) command: Option<String>,
+    /// The word directly after a `-v` that stands alone.
+    pub(super) after_short_v: Vec<String>,
+}
+
+/// Looks at the words in front of the guest's. `root` must have been built.
+pub(super) fn scan(root: &Command, words: &[OsString]) -> Seen {
+    let mut seen = Seen::default();
+    let mut command = root;
+    let mut words = words.iter().map(|word| word.to_string_lossy()).peekable();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            break;
+        }
+        if word == "-v"
+            && let Some(next) = words.peek()
+        {
+            seen.after_short_v.push(next.to_string());
+        }
+        if let Some(flag) = word.strip_prefix("--") {
+            let (name, attached) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            seen.json |= name == "json";
+            let value = match attached {
+                None if long_takes_value(command, name) => words.next().map(String::from),
+                attached => attached,
+            };
+            if name == "color" {
+                seen.color = value.and_then(|text| ColorChoice::from_str(&text, false).ok());
+            }
+        } else if word.len() > 1 && word.starts_with('-') {
+            if shorts_take_next(command, &word[1..]) {
+                words.next();
+            }
+        } else if let Some(sub) = command.find_subcommand(word.as_ref()) {
+            command = sub;
+            seen.command = Some(sub.get_name().to_owned());
+        } else if ends_flags(command) {
+            break;
+        }
+    }
+    seen
+}
+
+fn long_takes_value(command: &Command, name: &str) -> bool {
+    let flag = command.get_arguments().find(|arg| {
+        arg.get_long_and_visible_aliases()
+            .is_some_and(|all| all.contains(&name))
+    });
+    flag.is_some_and(|arg| takes_value(arg.get_action()))
+}
+
+/// Whether the last of bundled short flags takes the next word as its value.
+fn shorts_take_next(command: &Command, shorts: &str) -> bool {
+    let takes = |short: char| {
+        let flag = command
+            .get_arguments()
+            .find(|arg| arg.get_short() == Some(short));
+        flag.is_some_and(|arg| takes_value(arg.get_action()))
+    };
+    match shorts.chars().position(takes) {
+        Some(at) => at + 1 == shorts.chars().count(),
+        None => false,
+    }
+}
+
+fn takes_value(action: &ArgAction) -> bool {
+    matches!(action, ArgAction::Set | ArgAction::Append)
+}
+
+/// Whether the first word that is no flag ends the flags of this command.
+fn ends_flags(command: &Command) -> bool {
+    command
+        .get_positionals()
+        .any(clap::Arg::is_trailing_var_arg_set)
+}

@@ -1,0 +1,162 @@
+//! The guest command's three streams, and the terminal when it has one.
+//!
+//! Output is passed on as it comes, byte for byte and unbuffered; with `--json` it is kept up to a
+//! limit. Nothing here looks into it.
+
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use microagent_os::terminal::RawMode;
+use microagent_types::ByteSize;
+use microagent_workspace::Interrupt;
+use microagent_workspace::guest_session::SessionSink;
+
+use super::settings::Stdin;
+use crate::detach_keys::{DetachKeys, DetachSearch};
+
+/// Output goes to this process's own streams.
+pub(super) struct Passage;
+
+impl SessionSink for Passage {
+    fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // Talk that nobody hears is no reason to end a command.
+        let mut stderr = io::stderr().lock();
+        let _ = stderr.write_all(bytes);
+        let _ = stderr.flush();
+        Ok(())
+    }
+}
+
+/// Output is kept for a document, each stream up to a limit.
+#[derive(Debug)]
+pub(super) struct Capture {
+    limit: usize,
+    /// The first bytes of stdout.
+    pub(super) stdout: Vec<u8>,
+    /// The first bytes of stderr.
+    pub(super) stderr: Vec<u8>,
+}
+
+impl Capture {
+    /// Keeps at most `limit` of each stream.
+    pub(super) fn new(limit: ByteSize) -> Self {
+        Self {
+            limit: usize::try_from(limit.bytes()).unwrap_or(usize::MAX),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+}
+
+impl SessionSink for Capture {
+    fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+        keep(&mut self.stdout, bytes, self.limit);
+        Ok(())
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
+        keep(&mut self.stderr, bytes, self.limit);
+        Ok(())
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+    let room = limit.saturating_sub(kept.len()).min(bytes.len());
+    kept.extend_from_slice(&bytes[..room]);
+}
+
+/// What the library reads the command's stdin from.
+pub(super) fn stdin(stdin: Stdin, input: Option<&TerminalInput>) -> Option<Box<dyn Read + Send>> {
+    match (stdin, input) {
+        (Stdin::EndOfFile, _) => None,
+        (Stdin::Passed, Some(input)) => Some(Box::new(input.clone())),
+        (Stdin::Passed, None) => Some(Box::new(io::stdin())),
+    }
+}
+
+/// What is typed at a terminal, in raw mode from the first read on.
+///
+/// The library reads only once the session is there, so until then Ctrl-C still is a signal that ends
+/// the boot. Clones share the raw mode.
+#[derive(Debug, Clone)]
+pub(super) struct TerminalInput {
+    shared: Arc<Mutex<Raw>>,
+    search: Arc<Mutex<DetachSearch>>,
+    interrupt: Interrupt,
+}
+
+#[derive(Debug)]
+enum Raw {
+    NotYet,
+    On(#[expect(dead_code, reason = "it restores the terminal when it is dropped")] RawMode),
+    Over,
+}
+
+impl TerminalInput {
+    /// The terminal behind stdin; nothing is changed yet.
+    pub(super) fn new(keys: DetachKeys, interrupt: &Interrupt) -> Self {
+        Self {
+            shared: Arc::new(Mutex::new(Raw::NotYet)),
+            search: Arc::new(Mutex::new(DetachSearch::new(keys))),
+            interrupt: interrupt.clone(),
+        }
+    }
+
+    /// Restores the terminal, for good: a read that comes later changes nothing any more.
+    pub(super) fn restore(&self) {
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Raw::Over;
+    }
+
+    fn make_raw(&self) -> io::Result<()> {
+        let mut raw = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*raw, Raw::NotYet) {
+            *raw = Raw::On(RawMode::enter()?);
+        }
+        Ok(())
+    }
+}
+
+impl Read for TerminalInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.make_raw()?;
+        loop {
+            let count = io::stdin().read(buffer)?;
+            let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+            let typed = search.take(&buffer[..count]);
+            if typed.detached {
+                self.interrupt.close_session();
+                return Ok(0);
+            }
+            // A prefix that is given back may need more room than was read; it is at most a few
+            // bytes, and the buffer of a session is large.
+            let given = typed.bytes.len().min(buffer.len());
+            buffer[..given].copy_from_slice(&typed.bytes[..given]);
+            if given > 0 || count == 0 {
+                return Ok(given);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capture;
+    use microagent_types::ByteSize;
+    use microagent_workspace::guest_session::SessionSink as _;
+
+    #[test]
+    fn a_captured_stream_stops_at_its_limit_and_not_before() {
+        let mut capture = Capture::new(ByteSize::from_bytes(4));
+        capture.stdout(b"abc").unwrap();
+        capture.stdout(b"def").unwrap();
+        capture.stderr(b"xyz!").unwrap();
+        assert_eq!(capture.stdout, b"abcd");
+        assert_eq!(capture.stderr, b"xyz!");
+    }
+}
