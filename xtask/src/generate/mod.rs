@@ -96,8 +96,11 @@ fn snapshots(places: &Places) -> Result<Vec<(String, String)>> {
         let path = entry
             .with_context(|| format!("cannot list `{}`", folder.display()))?
             .path();
+        let is_snapshot = path
+            .extension()
+            .is_some_and(|extension| extension == "snap");
         let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(name) = name.filter(|name| name.ends_with(".snap")) {
+        if let Some(name) = name.filter(|_| is_snapshot) {
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("cannot read `{}`", path.display()))?;
             snapshots.push((name.to_owned(), text));
