@@ -5,7 +5,7 @@
 //! response becomes a fault of kind `backend` with its last lines of stderr.
 
 use crate::interrupt::Interrupt;
-use microagent_os::process::{Conversation, ConversationError, Spawn};
+use microagent_os::process::{Conversation, ConversationError, Reply, Spawn};
 use microagent_types::BackendName;
 use microagent_types::env_vars::EnvVar;
 use microagent_wire::fault::{Fault, FaultKind};
@@ -93,6 +93,17 @@ impl SupervisorProgram {
         interrupt: &Interrupt,
     ) -> Result<Response, Fault> {
         let input = serde_json::to_vec(request).expect("string keys only");
+        let reply = self.hold(input, limit, interrupt)?;
+        serde_json::from_slice::<Response>(&reply.stdout).map_err(|_| self.no_response(&reply))
+    }
+
+    /// Hands in bytes and waits for whatever is printed.
+    pub(crate) fn hold(
+        &self,
+        input: Vec<u8>,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Reply, Fault> {
         let conversation = Conversation {
             limit: limit + GRACE,
             stdout_bytes_max: RESPONSE_BYTES_MAX,
@@ -102,23 +113,25 @@ impl SupervisorProgram {
             interrupt.supervisor_runs(identity);
         });
         interrupt.work_goes_on();
-        let name = self.program.display();
-        let reply = match reply {
-            Ok(reply) => reply,
+        match reply {
+            Ok(reply) => Ok(reply),
             Err(error @ ConversationError::TimedOut { .. }) => {
                 let ConversationError::TimedOut { ref stderr, .. } = error else {
                     return Err(Fault::from_error(FaultKind::Backend, &error));
                 };
-                return Err(supervisor_fault(error.to_string(), stderr));
+                Err(supervisor_fault(error.to_string(), stderr))
             }
-            Err(error) => return Err(Fault::from_error(FaultKind::Backend, &error)),
-        };
-        serde_json::from_slice::<Response>(&reply.stdout).map_err(|_| {
-            supervisor_fault(
-                format!("`{name}` gave no response ({})", reply.exit),
-                &reply.stderr,
-            )
-        })
+            Err(error) => Err(Fault::from_error(FaultKind::Backend, &error)),
+        }
+    }
+
+    /// The fault of a supervisor whose output is no response.
+    pub(crate) fn no_response(&self, reply: &Reply) -> Fault {
+        let name = self.program.display();
+        supervisor_fault(
+            format!("`{name}` gave no response ({})", reply.exit),
+            &reply.stderr,
+        )
     }
 }
 
