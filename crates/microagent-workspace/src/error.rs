@@ -6,6 +6,7 @@ use microagent_boot::initramfs::InitramfsError;
 use microagent_boot::kernel_store::KernelError;
 use microagent_os::FsError;
 use microagent_os::local_socket::AliasError;
+use microagent_state::RecordError;
 use microagent_state::paths::StateDirectoryError;
 use microagent_types::SignalName;
 use microagent_wire::fault::{Fault, FaultKind};
@@ -43,6 +44,9 @@ pub enum WorkspaceError {
     /// The short alias of a workspace's socket folder can't be had.
     #[error("the sockets of the workspace cannot be reached")]
     Alias(#[from] AliasError),
+    /// The record of a workspace can't be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// A path that is needed is none that a record could hold.
     #[error(transparent)]
     Path(#[from] microagent_types::InvalidText),
@@ -97,6 +101,7 @@ impl WorkspaceError {
             Self::Fault(fault) => fault.kind,
             Self::Session(error) => match error {
                 SessionError::Refused(fault) => fault.kind,
+                SessionError::NoMonitor(_) => FaultKind::Backend,
                 SessionError::Broken(_) => FaultKind::Guest,
                 SessionError::OutputClosed(_) | SessionError::Closed => FaultKind::Interrupted,
             },
@@ -119,6 +124,12 @@ impl WorkspaceError {
                 StateDirectoryError::Schema { .. } => FaultKind::Integrity,
             },
             Self::Alias(_) => FaultKind::Denied,
+            Self::Record(error) => match error {
+                RecordError::Fs(error) => kind_of_file_error(error),
+                RecordError::Malformed { .. } | RecordError::NewerSchema { .. } => {
+                    FaultKind::Integrity
+                }
+            },
             Self::Path(_) | Self::NoCommand => FaultKind::Usage,
             Self::NoSupervisor { .. } => FaultKind::Unsupported,
             Self::DiskTooSmall { .. } => FaultKind::Resource,

@@ -51,6 +51,9 @@ pub enum SessionError {
     /// It was refused: by the monitor, or by the guest.
     #[error(transparent)]
     Refused(Box<Fault>),
+    /// No monitor takes the connection.
+    #[error("the workspace has no monitor")]
+    NoMonitor(#[source] local_socket::SocketError),
     /// The connection to the guest is gone.
     #[error("the connection to the guest broke")]
     Broken(#[source] io::Error),
@@ -108,16 +111,13 @@ impl SessionControl {
 pub(crate) struct GuestSession {
     reader: BufReader<Stream>,
     control: SessionControl,
-    number: Option<u64>,
 }
 
 impl GuestSession {
     /// Opens a session through the monitor's socket.
     pub(crate) fn open(socket: &Path, request: &MonitorRequest) -> Result<Self, SessionError> {
-        let stream = local_socket::connect(socket, CONNECT_LIMIT).map_err(|error| {
-            Fault::from_error(FaultKind::Backend, &error)
-                .with_details(|details| details.component = Some("monitor".to_owned()))
-        })?;
+        let stream =
+            local_socket::connect(socket, CONNECT_LIMIT).map_err(SessionError::NoMonitor)?;
         Self::begin(stream, request)
     }
 
@@ -145,16 +145,7 @@ impl GuestSession {
             connection,
             closed: Arc::default(),
         };
-        Ok(Self {
-            reader,
-            control,
-            number: answer.number,
-        })
-    }
-
-    /// The session's number at its monitor.
-    pub(crate) fn number(&self) -> Option<u64> {
-        self.number
+        Ok(Self { reader, control })
     }
 
     pub(crate) fn control(&self) -> SessionControl {

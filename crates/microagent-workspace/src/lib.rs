@@ -8,26 +8,43 @@
 //! Outsiders may depend on it.
 #![forbid(unsafe_code)]
 
+pub mod act;
 pub mod backend_choice;
 pub mod context;
+pub mod create;
+pub mod delete;
 pub mod doctor;
+pub mod ending;
 mod error;
+pub mod exec;
+mod existing;
 mod generated_name;
 pub mod guest_session;
 pub mod images;
 pub mod interrupt;
+mod making;
 pub mod outcome;
+pub mod pass_through;
 pub mod profile;
 pub mod progress;
 pub mod request;
 pub mod run;
+pub mod start;
+pub mod status;
 pub mod supervisor_client;
 pub mod supervisors;
 pub mod workload;
 
+pub use act::{ActReport, Acted};
 pub use context::Context;
+pub use create::{CreateReport, CreateSettings, create};
+pub use delete::delete;
+pub use ending::{halt, kill, pause, quarantine, resume, stop};
 pub use error::WorkspaceError;
+pub use exec::{ExecSettings, exec};
 pub use interrupt::Interrupt;
 pub use outcome::{CommandEnd, CommandOutcome};
 pub use profile::Profile;
 pub use run::{Keep, RunReport, RunSettings, RunStreams, run};
+pub use start::{StartSettings, start};
+pub use status::status;

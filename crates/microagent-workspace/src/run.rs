@@ -10,39 +10,31 @@
 
 use crate::context::Context;
 use crate::error::WorkspaceError;
+use crate::exec::{MonitorLoss, in_session};
 use crate::generated_name;
-use crate::guest_session::{GuestSession, SessionSink};
+use crate::guest_session::SessionSink;
 use crate::images::{self, ReadyImage};
 use crate::interrupt::Interrupt;
-use crate::outcome::{CommandEnd, CommandOutcome};
+use crate::making::{Lasting, Making, check_interrupt, request};
+use crate::outcome::CommandOutcome;
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
-use crate::request::{NetworkSettings, NewWorkspace};
+use crate::request::NetworkSettings;
 use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
 use crate::supervisors;
 use crate::workload::{self, SizeSettings, Workload, WorkloadSettings};
-use microagent_boot::kernel_store::InstalledKernel;
-use microagent_boot::{initramfs, kernel_store};
 use microagent_os::{clock, random};
 use microagent_state::paths::{Rotation, StateDirectory, WorkspacePaths};
-use microagent_types::env_vars::EnvVar;
 use microagent_types::{
-    AbsPath, Arch, BackendName, Digest, GuestPath, ImageSource, LabelName, WorkspaceName,
+    AbsPath, BackendName, Digest, GuestPath, ImageSource, LabelName, WorkspaceName,
 };
 use microagent_wire::fault::Fault;
-use microagent_wire::generation::GENERATION;
-use microagent_wire::guest::service::{
-    ExecRequest, KILL_GRACE_MS_DEFAULT, Service, ServiceRequest, Tty,
-};
-use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
+use microagent_wire::guest::service::{ExecRequest, KILL_GRACE_MS_DEFAULT, Tty};
 use microagent_wire::supervisor::request::{Command, Expect, Options, Request};
 use microagent_wire::supervisor::response::Response;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Until a supervisor has prepared a workspace: a copy of a large disk takes its time.
-const PREPARE_LIMIT: Duration = Duration::from_mins(10);
 /// Until a guest is ready when nothing is said: the supervisor's own limit under emulation.
 const READY_LIMIT: Duration = Duration::from_mins(5);
 /// Until a VM is killed or a workspace deleted.
@@ -247,59 +239,29 @@ impl Run<'_> {
         interrupt: &Interrupt,
     ) -> Result<Expect, WorkspaceError> {
         let settings = self.settings;
-        let arch = Arch::current().ok_or(WorkspaceError::NoSupervisor {
-            program: self.supervisor.backend().supervisor_program(),
-        })?;
-        let kernel = self.kernel(arch)?;
-        let initramfs = initramfs::find(&self.context.search_path, arch)?;
-        let new = NewWorkspace {
-            arch,
-            kernel: &kernel,
-            custom_kernel: settings.kernel.is_some(),
-            initramfs: &initramfs,
+        let making = Making {
+            context: self.context,
+            supervisor: &self.supervisor,
+            state: self.state,
+            name: &self.name,
             image: self.image,
             size: settings.size,
-            hostname: settings.hostname.clone(),
+            network: &settings.network,
+            hostname: settings.hostname.as_ref(),
+            labels: &settings.labels,
+            kernel: settings.kernel.as_ref(),
             // The command is one session in an idle guest; so its streams are this process's.
             workload: None,
             env: workload.env.clone(),
-            network: &settings.network,
-            labels: &settings.labels,
-            ephemeral: settings.keep == Keep::Nothing,
+            lasting: match settings.keep {
+                Keep::Nothing => Lasting::Ephemeral,
+                Keep::Halted => Lasting::Persistent,
+            },
         };
-        let config = new.config()?;
-        if self.image.disk_size > config.root_disk.size_bytes {
-            return Err(WorkspaceError::DiskTooSmall {
-                needed: self.image.disk_size,
-                given: config.root_disk.size_bytes,
-            });
-        }
-        let mut request = self.request(Command::Prepare);
-        request.config = Some(Box::new(config));
-        check_interrupt(interrupt)?;
-        let prepared = self.ask(&request, PREPARE_LIMIT, interrupt)?;
+        let prepared = making.prepare(interrupt)?;
         Ok(Expect {
             id: prepared.workspace.map(|workspace| workspace.id),
             boot_id: None,
-        })
-    }
-
-    fn kernel(&self, arch: Arch) -> Result<InstalledKernel, WorkspaceError> {
-        let Some(path) = &self.settings.kernel else {
-            let backend = self.supervisor.backend();
-            let folder = self.state.kernel_folder(backend, arch);
-            return Ok(kernel_store::ensure_default(
-                &folder,
-                &self.context.search_path,
-                backend,
-                arch,
-            )?);
-        };
-        Ok(InstalledKernel {
-            path: path.as_path().to_owned(),
-            sha256: kernel_store::hash_custom(path.as_path())?,
-            version: None,
-            source: "file".to_owned(),
         })
     }
 
@@ -364,34 +326,14 @@ impl Run<'_> {
             output_limit_bytes: settings.output_limit_bytes,
             make_cwd: true,
         };
-        let service = ServiceRequest {
-            generation: GENERATION,
-            service: Service::Exec(exec),
-        };
-        let request = MonitorRequest::new(MonitorOp::session(&service, true));
-        let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
-        let socket = self
-            .paths()
-            .ensure_socket_folder(runtime_folder.as_deref())?
-            .monitor_socket();
-        check_interrupt(interrupt)?;
-        let session = GuestSession::open(&socket, &request)?;
-        let started_at = clock::now();
-        interrupt.session_runs(session.control());
-        if let Some(stdin) = streams.stdin {
-            session.feed(stdin);
-        }
-        let exit = session.run(streams.sink);
-        interrupt.work_goes_on();
-        let exit = exit?;
-        Ok(CommandOutcome {
-            end: CommandEnd::from_exit(&exit),
-            stdout_bytes: exit.stdout_bytes,
-            stderr_bytes: exit.stderr_bytes,
-            incomplete: exit.incomplete,
-            started_at,
-            ended_at: clock::now(),
-        })
+        in_session(
+            self.context,
+            &self.paths(),
+            exec,
+            streams,
+            interrupt,
+            MonitorLoss::EndsVm,
+        )
     }
 
     /// Ends the VM and, unless the workspace is kept, removes it. Whether it is still there.
@@ -438,11 +380,7 @@ impl Run<'_> {
     }
 
     fn request(&self, command: Command) -> Request {
-        let mut request = Request::new(command);
-        request.state_dir = Some(self.context.state_dir.clone());
-        request.workspace = Some(self.name.clone());
-        request.initiator = Some(self.context.initiator.clone());
-        request
+        request(self.context, &self.name, command)
     }
 
     fn ask(
@@ -461,13 +399,7 @@ impl Run<'_> {
     }
 }
 
-fn check_interrupt(interrupt: &Interrupt) -> Result<(), WorkspaceError> {
-    interrupt
-        .requested()
-        .map_or(Ok(()), |signal| Err(WorkspaceError::Interrupted { signal }))
-}
-
-fn as_ms(duration: Duration) -> u64 {
+pub(crate) fn as_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

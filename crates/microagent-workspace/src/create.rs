@@ -1,0 +1,118 @@
+//! `create`: prepares a workspace without booting it.
+
+use crate::context::Context;
+use crate::error::WorkspaceError;
+use crate::images;
+use crate::interrupt::Interrupt;
+use crate::making::{Lasting, Making, check_interrupt};
+use crate::progress::{Phase, PhaseScope, Progress};
+use crate::request::NetworkSettings;
+use crate::supervisors;
+use crate::workload::{self, SizeSettings, WorkloadSettings};
+use microagent_state::paths::StateDirectory;
+use microagent_types::{AbsPath, ImageSource, LabelName, WorkspaceName};
+use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::supervisor::response::Workspace;
+use microagent_wire::supervisor::spec::WorkloadConfig;
+use std::collections::BTreeMap;
+
+/// Whether the workspace runs anything by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Idle {
+    /// It runs the image's command, or the one given.
+    #[default]
+    No,
+    /// It stays up for `exec`.
+    Yes,
+}
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub struct CreateSettings {
+    /// The workspace's name.
+    pub name: WorkspaceName,
+    /// The image.
+    pub image: ImageSource,
+    /// What runs at boot.
+    pub workload: WorkloadSettings,
+    /// Whether nothing does.
+    pub idle: Idle,
+    /// How large it is.
+    pub size: SizeSettings,
+    /// What it may reach.
+    pub network: NetworkSettings,
+    /// The guest's host name; the workspace's when none.
+    pub hostname: Option<WorkspaceName>,
+    /// Labels.
+    pub labels: BTreeMap<LabelName, String>,
+    /// A kernel in place of the default one.
+    pub kernel: Option<AbsPath>,
+}
+
+/// What came of a create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateReport {
+    /// The workspace, prepared.
+    pub workspace: Box<Workspace>,
+    /// Whether the image's disk was built now.
+    pub image_built: bool,
+    /// How long that took, in milliseconds.
+    pub build_ms: Option<u64>,
+    /// The image names no command, so the workspace is idle although nobody asked.
+    pub idle_by_image: bool,
+}
+
+/// Prepares a workspace. After an error nothing of it is left; a built image is kept.
+///
+/// # Errors
+/// With kind `conflict` when the name is taken, and whatever stops an image or a supervisor.
+pub fn create(
+    context: &Context,
+    settings: &CreateSettings,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<CreateReport, WorkspaceError> {
+    let supervisor = supervisors::choose(context, interrupt)?;
+    let state = StateDirectory::at(&context.state_dir);
+    state.create()?;
+    check_interrupt(interrupt)?;
+    let image = images::ensure(&state, &settings.image, progress, interrupt)
+        .map_err(|error| error.of(&settings.image, interrupt))?;
+    let workload = workload::merge(&image.config, &settings.workload)?;
+    let idle = settings.idle == Idle::Yes || workload.argv.is_empty();
+    let making = Making {
+        context,
+        supervisor: &supervisor,
+        state: &state,
+        name: &settings.name,
+        image: &image,
+        size: settings.size,
+        network: &settings.network,
+        hostname: settings.hostname.as_ref(),
+        labels: &settings.labels,
+        kernel: settings.kernel.as_ref(),
+        env: workload.env,
+        workload: (!idle).then_some(WorkloadConfig {
+            argv: workload.argv,
+            env: microagent_types::Environment::new(),
+            user: workload.user,
+            workdir: workload.workdir,
+            stop_signal: workload.stop_signal,
+        }),
+        lasting: Lasting::Persistent,
+    };
+    let response = {
+        let _phase = PhaseScope::begin(progress, Phase::Clone);
+        making.prepare(interrupt)?
+    };
+    let workspace = response.workspace.ok_or_else(|| {
+        let message = format!("the supervisor told nothing of `{}`", settings.name);
+        WorkspaceError::from(Fault::new(FaultKind::Backend, message))
+    })?;
+    Ok(CreateReport {
+        workspace,
+        image_built: image.timings.build_ms.is_some(),
+        build_ms: image.timings.build_ms,
+        idle_by_image: idle && settings.idle == Idle::No,
+    })
+}

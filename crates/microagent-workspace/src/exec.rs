@@ -1,0 +1,161 @@
+//! `exec`: a command in a running workspace, as one session; no supervisor is started for it.
+
+use crate::context::Context;
+use crate::error::WorkspaceError;
+use crate::existing;
+use crate::guest_session::{GuestSession, SessionError};
+use crate::interrupt::Interrupt;
+use crate::outcome::{CommandEnd, CommandOutcome};
+use crate::run::{RunStreams, as_ms};
+use crate::status::status;
+use microagent_os::clock;
+use microagent_state::paths::WorkspacePaths;
+use microagent_types::env_vars::EnvVar;
+use microagent_types::{Environment, GuestPath, WorkspaceName};
+use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::generation::GENERATION;
+use microagent_wire::guest::service::{
+    ExecRequest, KILL_GRACE_MS_DEFAULT, Service, ServiceRequest, Tty,
+};
+use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct ExecSettings {
+    /// The program and its arguments; not empty.
+    pub argv: Vec<String>,
+    /// Added to the workspace's environment.
+    pub env: Environment,
+    /// The workspace's when none.
+    pub user: Option<String>,
+    /// Must exist; the workspace's when none.
+    pub cwd: Option<GuestPath>,
+    /// A terminal in place of three pipes.
+    pub tty: Option<Tty>,
+    /// The limit for the command.
+    pub timeout: Option<Duration>,
+    /// Most bytes of each stream that the guest sends.
+    pub output_limit_bytes: Option<u64>,
+}
+
+/// Runs a command in a running workspace.
+///
+/// # Errors
+/// When the workspace does not run, the guest refuses, or the connection breaks.
+pub fn exec(
+    context: &Context,
+    name: &WorkspaceName,
+    settings: &ExecSettings,
+    streams: RunStreams<'_>,
+    interrupt: &Interrupt,
+) -> Result<CommandOutcome, WorkspaceError> {
+    existing::check_backend(context)?;
+    let existing = existing::find(context, name)?;
+    let exec = ExecRequest {
+        argv: settings.argv.clone(),
+        env: settings.env.clone(),
+        user: settings.user.clone(),
+        cwd: settings.cwd.clone(),
+        tty: settings.tty.clone(),
+        stdin: streams.stdin.is_some(),
+        timeout_ms: settings.timeout.map_or(0, as_ms),
+        kill_grace_ms: KILL_GRACE_MS_DEFAULT,
+        output_limit_bytes: settings.output_limit_bytes,
+        make_cwd: false,
+    };
+    match in_session(
+        context,
+        &existing.paths,
+        exec,
+        streams,
+        interrupt,
+        MonitorLoss::Survives,
+    ) {
+        Err(WorkspaceError::Session(SessionError::NoMonitor(error))) => {
+            Err(not_running(context, name, interrupt)
+                .unwrap_or(WorkspaceError::Session(SessionError::NoMonitor(error))))
+        }
+        other => other,
+    }
+}
+
+/// What the end of the session means for the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MonitorLoss {
+    /// The VM runs on.
+    Survives,
+    /// The VM ends with the session.
+    EndsVm,
+}
+
+/// One command as one session.
+pub(crate) fn in_session(
+    context: &Context,
+    paths: &WorkspacePaths,
+    exec: ExecRequest,
+    streams: RunStreams<'_>,
+    interrupt: &Interrupt,
+    loss: MonitorLoss,
+) -> Result<CommandOutcome, WorkspaceError> {
+    let service = ServiceRequest {
+        generation: GENERATION,
+        service: Service::Exec(exec),
+    };
+    let mut request =
+        MonitorRequest::new(MonitorOp::session(&service, loss == MonitorLoss::EndsVm));
+    request.initiator = Some(context.initiator.clone());
+    let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
+    let socket = paths
+        .ensure_socket_folder(runtime_folder.as_deref())?
+        .monitor_socket();
+    crate::making::check_interrupt(interrupt)?;
+    let session = GuestSession::open(&socket, &request)?;
+    let started_at = clock::now();
+    interrupt.session_runs(session.control());
+    if let Some(stdin) = streams.stdin {
+        session.feed(stdin);
+    }
+    let exit = session.run(streams.sink);
+    interrupt.work_goes_on();
+    let exit = exit?;
+    Ok(CommandOutcome {
+        end: CommandEnd::from_exit(&exit),
+        stdout_bytes: exit.stdout_bytes,
+        stderr_bytes: exit.stderr_bytes,
+        incomplete: exit.incomplete,
+        started_at,
+        ended_at: clock::now(),
+    })
+}
+
+/// Why a workspace without a monitor takes no session: its state, and the verb that helps.
+fn not_running(
+    context: &Context,
+    name: &WorkspaceName,
+    interrupt: &Interrupt,
+) -> Option<WorkspaceError> {
+    let state = status(context, name, interrupt).ok()?.state;
+    let (message, hint) = match state.as_str() {
+        "quarantined" => (
+            format!("`{name}` is quarantined: exec, connect and cp are refused"),
+            format!(
+                "to look at its disk: microagent halt {name}, then microagent cp {name}:/path ."
+            ),
+        ),
+        "paused" => (
+            format!("`{name}` is paused"),
+            format!("microagent resume {name}"),
+        ),
+        state => (
+            format!("`{name}` is {state}, not running"),
+            format!("microagent start {name}"),
+        ),
+    };
+    Some(
+        Fault::new(FaultKind::WrongState, message)
+            .with_hint(hint)
+            .into(),
+    )
+}

@@ -1,0 +1,41 @@
+//! `status`: one workspace as it is now, reconciled.
+
+use crate::context::Context;
+use crate::error::WorkspaceError;
+use crate::existing;
+use crate::interrupt::Interrupt;
+use crate::making::request;
+use crate::supervisor_client::{Supervisor as _, accept};
+use microagent_types::WorkspaceName;
+use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::supervisor::request::Command;
+use microagent_wire::supervisor::response::Workspace;
+use std::time::Duration;
+
+/// A second for the lock and two for the monitor, and the supervisor's own start.
+const INSPECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Tells a workspace. What can't be checked in time is told as recorded, with `stale` set.
+///
+/// # Errors
+/// When there is no such workspace or its record is damaged.
+pub fn status(
+    context: &Context,
+    name: &WorkspaceName,
+    interrupt: &Interrupt,
+) -> Result<Box<Workspace>, WorkspaceError> {
+    existing::check_backend(context)?;
+    let existing = existing::find(context, name)?;
+    let request = request(context, name, Command::Inspect);
+    let response = existing
+        .supervisor
+        .ask(&request, INSPECT_LIMIT, interrupt)
+        .and_then(accept)?;
+    response.workspace.ok_or_else(|| {
+        Fault::new(
+            FaultKind::Backend,
+            format!("the supervisor told nothing of `{name}`"),
+        )
+        .into()
+    })
+}
