@@ -69,13 +69,6 @@ fn remove_entry(folder: &OwnedFd, name: &CStr, device: u64, depth: usize) -> io:
         Err(rustix::io::Errno::NOENT) => return Ok(0),
         Err(error) => return Err(error.into()),
     };
-    // A bind mount of a file shows as another device, or is refused by the kernel with EBUSY.
-    if status.st_dev != device {
-        return Err(io::Error::new(
-            io::ErrorKind::CrossesDevices,
-            format!("`{}` is a mount", name.to_string_lossy()),
-        ));
-    }
     // Bytes shared with another name stay occupied.
     let occupied = if status.st_nlink <= 1 {
         bytes_of(status.st_blocks)
@@ -90,8 +83,13 @@ fn remove_entry(folder: &OwnedFd, name: &CStr, device: u64, depth: usize) -> io:
         };
     }
     let child = rustix::fs::openat(folder, name, FOLDER_FLAGS, Mode::empty())?;
+    // Only folders are compared: an overlay file system shows files with the device of their layer.
+    // A file that is a mount point is refused by the kernel.
     if device_of(&child)? != device {
-        return Err(io::Error::from(io::ErrorKind::CrossesDevices));
+        return Err(io::Error::new(
+            io::ErrorKind::CrossesDevices,
+            format!("`{}` is a mount", name.to_string_lossy()),
+        ));
     }
     let freed = remove_children(&child, device, depth + 1)?;
     match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {

@@ -129,3 +129,52 @@ fn an_unnamed_file_leaves_no_name() {
     assert_eq!(&bytes, b"spool");
     assert!(list(folder.path()).unwrap().is_empty());
 }
+
+#[test]
+fn removal_stops_at_a_mount_and_leaves_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = folder.path().join("tree/mount");
+    std::fs::create_dir_all(&mount).unwrap();
+    // In namespaces of its own, so that it needs no privilege and leaves nothing mounted. Where
+    // those can't be had, the script says so.
+    let script = r#"
+        mount -t tmpfs none "$1/tree/mount" && touch "$1/tree/mount/kept" || exit 77
+        "$2" --exact fs::tests::removal_inside_the_mount_namespace --nocapture || exit 1
+        test -e "$1/tree/mount/kept"
+    "#;
+    let program = crate::process::current_executable().unwrap();
+    let spawn = crate::process::Spawn::new("/usr/bin/unshare")
+        .arguments([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "/bin/sh",
+            "-c",
+            script,
+            "sh",
+        ])
+        .argument(folder.path())
+        .argument(program)
+        .variable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .variable("MOUNT_TREE", folder.path().join("tree"));
+    let limits = crate::process::Conversation {
+        limit: std::time::Duration::from_secs(30),
+        stdout_bytes_max: 10_000,
+        stderr_bytes_max: 10_000,
+    };
+    let reply = limits.hold(spawn, Vec::new()).unwrap();
+    let stderr = String::from_utf8_lossy(&reply.stderr);
+    let without_namespaces = stderr.contains("unshare") || reply.exit.shell_code() == 77;
+    assert!(reply.exit.is_success() || without_namespaces, "{stderr}");
+    if without_namespaces {
+        println!("this host gives no namespace to mount in: {stderr}");
+    }
+}
+
+#[test]
+fn removal_inside_the_mount_namespace() {
+    if let Some(tree) = std::env::var_os("MOUNT_TREE") {
+        let error = remove_tree(Path::new(&tree)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::CrossesDevices);
+    }
+}

@@ -117,3 +117,17 @@ fn a_runtime_folder_that_is_not_ours_is_passed_over() {
     assert!(alias_folder(Some(root.path())).starts_with("/tmp"));
     assert!(alias_folder(None).starts_with("/tmp"));
 }
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_loop_accepts_and_knows_the_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = listen(&path).unwrap().into_async().unwrap();
+    let client = connect(&path, PATIENCE).unwrap();
+    let (server, peer) = listener.accept().await.unwrap();
+    assert!(peer.is_own_user());
+    client.shut_down().unwrap();
+    server.readable().await.unwrap();
+    assert_eq!(server.try_read(&mut [0; 1]).unwrap(), 0);
+}

@@ -38,12 +38,19 @@ fn a_child_has_only_the_descriptors_that_were_listed() {
     let forgotten = std::fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&forgotten, rustix::io::FdFlags::empty()).unwrap();
     let (given, _writer) = io::pipe().unwrap();
-    let spawn = shell("ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]*\\) -> .*/\\1/p'");
-    let printed = stdout_of(spawn.descriptor(7, OwnedFd::from(given)));
-    assert_eq!(
-        printed.split_whitespace().collect::<Vec<_>>(),
-        ["0", "1", "2", "7"]
-    );
+    let mut child = Spawn::new("/bin/sleep")
+        .argument("60")
+        .descriptor(7, OwnedFd::from(given))
+        .start()
+        .unwrap();
+    let folder = format!("/proc/{}/fd", child.handle().identity().pid());
+    let entries = fs::list(Path::new(&folder)).unwrap();
+    let numbers: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.name.to_str().unwrap())
+        .collect();
+    assert_eq!(numbers, ["0", "1", "2", "7"]);
+    child.kill_and_wait(PATIENCE).unwrap();
 }
 
 #[test]
@@ -309,4 +316,34 @@ fn programs_are_found_only_in_absolute_folders_and_when_executable() {
     );
     assert_eq!(find_on_path("/bin/sh", &search_path), None);
     assert_eq!(find_on_path("no-such-program", &search_path), None);
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_loop_is_woken_by_the_end_of_a_process_and_by_a_signal() {
+    let mut child = Spawn::new("/bin/sleep").argument("60").start().unwrap();
+    let Found::Alive(other) = ProcessHandle::open(child.handle().identity()) else {
+        panic!()
+    };
+    let early = tokio::time::timeout(Duration::from_millis(50), other.ended()).await;
+    assert!(early.is_err(), "it lives");
+    child.handle().signal(Signal::Kill).unwrap();
+    tokio::time::timeout(PATIENCE, other.ended())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(child.wait().unwrap(), Exit::Signal(9));
+
+    let mut watch = SignalWatch::install(&[Signal::HangUp]).unwrap();
+    let Found::Alive(me) = ProcessHandle::open(&current_identity().unwrap()) else {
+        panic!()
+    };
+    for _ in 0..2 {
+        me.signal(Signal::HangUp).unwrap();
+        let signal = tokio::time::timeout(PATIENCE, watch.next())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(signal, Signal::HangUp);
+    }
 }
