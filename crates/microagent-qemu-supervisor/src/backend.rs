@@ -1,10 +1,11 @@
 //! The `qemu` backend as the supervisor sees it.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use microagent_linux_host::confine::exec::{ConfinedExecError, confined_exec};
 use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::user_network::{self, PASST};
 use microagent_machine::{Accelerator, Capabilities};
@@ -20,8 +21,10 @@ use crate::host::{self, PASST_HINT, QEMU_HINT, Tools, VSOCK_DEVICE, VSOCK_DEVICE
 use crate::preparation::QemuPreparation;
 use crate::vm::QEMU;
 
-/// Exit status of the internal mode that this backend does not have.
-const NO_SUCH_MODE: u8 = 2;
+/// Exit status of the internal mode when nobody but a person started it.
+const NOT_INHERITED: u8 = 2;
+/// Exit status of the internal mode when it did not become QEMU.
+const FAILED: u8 = 1;
 
 /// QEMU on this host.
 #[derive(Debug)]
@@ -123,6 +126,20 @@ impl Backend for QemuBackend {
     }
 
     fn confined_exec(&self) -> ExitCode {
-        ExitCode::from(NO_SUCH_MODE)
+        let error = confined_exec();
+        let code = match &error {
+            ConfinedExecError::NotInherited => NOT_INHERITED,
+            _ => FAILED,
+        };
+        let causes: Vec<String> =
+            std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
+                error.source()
+            })
+            .map(ToString::to_string)
+            .collect();
+        // The monitor reads it as the program's last words. If it can't be written, the exit status
+        // is left.
+        let _ = writeln!(io::stderr(), "{}", causes.join(": "));
+        ExitCode::from(code)
     }
 }

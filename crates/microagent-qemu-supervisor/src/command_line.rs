@@ -182,4 +182,6 @@ impl Words {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@ mod api;
 pub mod backend;
 pub mod command_line;
 #[cfg(target_os = "linux")]
+mod confinement;
+#[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
 mod preparation;

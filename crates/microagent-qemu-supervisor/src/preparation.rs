@@ -5,25 +5,30 @@
 //! vsock device needs a while until it listens, so it is started first and awaited last. Each step
 //! that fails ends what the steps before have started.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use microagent_linux_host::confine::observe;
-use microagent_linux_host::confine::plan;
+use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
+use microagent_linux_host::confine::message::{Become, Report};
+use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
 use microagent_machine::Accelerator;
+use microagent_os::fs;
 use microagent_os::local_socket::SocketError;
 use microagent_supervisor::backend::{
-    BackendError, BackendErrorKind, ConfinementReport, Console, GuestAddresses, GuestListener,
-    LaunchSpec, Launched, LocalFuture, Preparation,
+    BackendError, BackendErrorKind, ConfinementDemand, ConfinementPart, ConfinementReport, Console,
+    GuestAddresses, GuestListener, LaunchSpec, Launched, LocalFuture, Preparation,
 };
 use microagent_types::VsockPort;
 use tokio::net::UnixStream;
 
 use crate::command_line::{self, NETWORK_SOCKET, QMP_SOCKET};
+use crate::confinement::{self, OWN_EXECUTABLE};
 use crate::host::{PASST_HINT, QEMU_HINT, Tools, VSOCK_DEVICE, VSOCK_DEVICE_HINT};
 use crate::qmp::{QemuVersion, Qmp, QmpError};
 use crate::vm::{Processes, QEMU, QemuVm, qmp_failure};
@@ -54,6 +59,16 @@ pub(crate) struct QemuPreparation {
     spec: LaunchSpec,
     vsock_device: Option<vsock_device::Starting>,
     network: Option<Network>,
+    confined: Option<ConfinedQemu>,
+}
+
+/// A child in its own root that will be QEMU.
+struct ConfinedQemu {
+    child: ConfinedChild,
+    console: Console,
+    control: UnixStream,
+    /// Whether it sees its own root, and so other paths.
+    private_root: bool,
 }
 
 /// The network engine and QEMU's end of the wire.
@@ -70,15 +85,20 @@ impl QemuPreparation {
             spec,
             vsock_device: None,
             network: None,
+            confined: None,
         }
     }
 
-    fn start_vsock_device(&self) -> Result<vsock_device::Starting, BackendError> {
+    async fn start_vsock_device(&self) -> Result<vsock_device::Starting, BackendError> {
         let program = self
             .tools
             .vsock_device()
             .map_err(|error| missing(VSOCK_DEVICE, error).with_hint(VSOCK_DEVICE_HINT))?;
-        vsock_device::start(&self.tools, &program, &self.spec.run).map_err(vsock_device_failure)
+        let program = fs::canonical(&program).unwrap_or(program);
+        confinement::make_mount_point(&self.spec).map_err(|error| failed(VSOCK_DEVICE, error))?;
+        vsock_device::start(&self.tools, &program, &self.spec)
+            .await
+            .map_err(vsock_device_failure)
     }
 
     async fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
@@ -116,7 +136,7 @@ impl QemuPreparation {
         let (qemu, vsock_device, qmp, version, console) = match started {
             Ok(started) => started,
             Err(error) => {
-                self.end_helpers().await;
+                self.end_children().await;
                 return Err(error);
             }
         };
@@ -136,20 +156,15 @@ impl QemuPreparation {
     }
 
     async fn start_vmm(&mut self) -> Result<Started, BackendError> {
-        let accelerator = self.tools.accelerator().map_err(unusable_override)?;
         let starting = match self.vsock_device.take() {
             Some(starting) => starting,
-            None => self.start_vsock_device()?,
+            None => self.start_vsock_device().await?,
         };
         let vsock_device = starting
             .listening(&self.spec.run)
             .await
             .map_err(vsock_device_failure)?;
-        let socket = self
-            .network
-            .as_mut()
-            .and_then(|network| network.socket.take());
-        match start_qemu(&self.tools, &self.spec, accelerator, socket).await {
+        match self.start_qemu().await {
             Ok((qemu, qmp, version, console)) => Ok((qemu, vsock_device, qmp, version, console)),
             Err(error) => {
                 vsock_device.process.end().await;
@@ -158,7 +173,139 @@ impl QemuPreparation {
         }
     }
 
-    async fn end_helpers(&mut self) {
+    async fn start_qemu(&mut self) -> Result<(Running, Qmp, QemuVersion, Console), BackendError> {
+        let accelerator = self.tools.accelerator().map_err(unusable_override)?;
+        let (qemu, console, control) = match self.confined.take() {
+            Some(confined) => self.become_qemu(confined, accelerator).await?,
+            None => {
+                let (mut launch, control) = self.qemu_launch()?;
+                launch.arguments = arguments(&self.spec, accelerator)?;
+                let (qemu, console) = launch.start_vmm().map_err(|error| failed(QEMU, error))?;
+                (qemu, console, control)
+            }
+        };
+        if let Some(network) = &mut self.network {
+            network.socket = None;
+        }
+        match greet(control, &qemu).await {
+            Ok((qmp, version)) => Ok((qemu, qmp, version, console)),
+            Err(error) => {
+                qemu.process.end_at_once().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn become_qemu(
+        &self,
+        confined: ConfinedQemu,
+        accelerator: Accelerator,
+    ) -> Result<(Running, Console, UnixStream), BackendError> {
+        let (spec, working_folder) = if confined.private_root {
+            let inside = confinement::seen_from_inside(&self.spec);
+            (inside, confinement::working_folder_inside())
+        } else {
+            let folder = self.spec.run.path.as_path().to_owned();
+            (self.spec.clone(), folder)
+        };
+        let mut descriptors = vec![QMP_SOCKET];
+        if self.network.is_some() {
+            descriptors.push(NETWORK_SOCKET);
+        }
+        let target = Become {
+            program: self.qemu_program()?,
+            working_folder,
+            descriptors,
+            arguments: arguments(&spec, accelerator)?,
+        };
+        let turned = confined.child.turn_into(&target).await;
+        let qemu = turned.map_err(|error| failed(QEMU, error))?;
+        Ok((qemu, confined.console, confined.control))
+    }
+
+    fn qemu_program(&self) -> Result<PathBuf, BackendError> {
+        let program = self
+            .tools
+            .qemu()
+            .map_err(|error| missing(QEMU, error).with_hint(QEMU_HINT))?;
+        // A link may lead out of what a confined program sees.
+        Ok(fs::canonical(&program).unwrap_or(program))
+    }
+
+    /// QEMU's launch without its words, and our end of its control connection.
+    fn qemu_launch(&self) -> Result<(Launch, UnixStream), BackendError> {
+        let program = self.qemu_program()?;
+        let (control, control_of_qemu) =
+            control_pair().map_err(|error| failed(QEMU, StartError::Control(error)))?;
+        let mut descriptors = vec![(QMP_SOCKET, control_of_qemu)];
+        let network = self.network.as_ref();
+        if let Some(socket) = network.and_then(|network| network.socket.as_ref()) {
+            // A second try needs it again; it is let go of once QEMU runs.
+            let socket = socket.try_clone();
+            let socket = socket.map_err(|error| failed(QEMU, StartError::NetworkSocket(error)))?;
+            descriptors.push((NETWORK_SOCKET, socket));
+        }
+        let launch = Launch {
+            name: QEMU,
+            program,
+            arguments: Vec::new(),
+            working_folder: self.spec.run.path.as_path().to_owned(),
+            search_path: self.tools.search_path().to_owned(),
+            descriptors,
+        };
+        Ok((launch, control))
+    }
+
+    /// Starts the child that will be QEMU and has it set itself up.
+    async fn start_confined(&mut self) -> Result<Report, BackendError> {
+        let accelerator = self.tools.accelerator().map_err(unusable_override)?;
+        let (mut launch, control) = self.qemu_launch()?;
+        let setup = confinement::qemu_setup(&self.spec, &launch.program, accelerator);
+        confinement::make_mount_point(&self.spec).map_err(|error| failed(QEMU, error))?;
+        launch.program = OWN_EXECUTABLE.into();
+        let started = ConfinedChild::start(launch, ChildKind::Vmm, &setup).await;
+        let (child, console, report) = match started {
+            Ok(started) => started,
+            // Whether nothing will do is the plan's to say.
+            Err(error) => return Ok(Report::nothing(&error.to_string())),
+        };
+        let console = console.expect("a VMM's child has a console");
+        self.confined = Some(ConfinedQemu {
+            child,
+            console,
+            control,
+            private_root: report.holds.contains(&ConfinementPart::PrivateRoot),
+        });
+        Ok(report)
+    }
+
+    async fn confine_as_demanded(&mut self) -> Result<ConfinementReport, BackendError> {
+        let mut facts = observe::monitor_facts(self.spec.own_pid_namespace);
+        if self.spec.confinement != ConfinementDemand::Off {
+            let report = self.start_confined().await?;
+            facts.take_report(&report);
+        }
+        let planned = plan::plan(&facts, self.spec.confinement);
+        let plan = match planned {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                return Err(
+                    BackendError::new(BackendErrorKind::Unsupported, QEMU, refusal).with_hint(
+                        "set `MICROAGENT_CONFINEMENT=auto` to start with what can be had",
+                    ),
+                );
+            }
+        };
+        for (part, obstacle) in &plan.missing {
+            tracing::info!(part = part.as_str(), %obstacle, "confinement without a part");
+        }
+        Ok(ConfinementReport { parts: plan.holds })
+    }
+
+    async fn end_children(&mut self) {
+        if let Some(confined) = self.confined.take() {
+            confined.child.end().await;
+        }
         if let Some(network) = self.network.take() {
             network.passt.process.end().await;
         }
@@ -170,37 +317,9 @@ impl QemuPreparation {
 
 type Started = (Running, Running, Qmp, QemuVersion, Console);
 
-async fn start_qemu(
-    tools: &Tools,
-    spec: &LaunchSpec,
-    accelerator: Accelerator,
-    network: Option<OwnedFd>,
-) -> Result<(Running, Qmp, QemuVersion, Console), BackendError> {
-    let program = tools
-        .qemu()
-        .map_err(|error| missing(QEMU, error).with_hint(QEMU_HINT))?;
-    let arguments = command_line::arguments(spec, accelerator)
-        .map_err(|error| BackendError::new(BackendErrorKind::Unsupported, QEMU, error))?;
-    let (control, control_of_qemu) =
-        control_pair().map_err(|error| failed(QEMU, StartError::Control(error)))?;
-    let mut descriptors = vec![(QMP_SOCKET, control_of_qemu)];
-    descriptors.extend(network.map(|socket| (NETWORK_SOCKET, socket)));
-    let launch = Launch {
-        name: QEMU,
-        program,
-        arguments,
-        working_folder: spec.run.path.as_path().to_owned(),
-        search_path: tools.search_path().to_owned(),
-        descriptors,
-    };
-    let (qemu, console) = launch.start_vmm().map_err(|error| failed(QEMU, error))?;
-    match greet(control, &qemu).await {
-        Ok((qmp, version)) => Ok((qemu, qmp, version, console)),
-        Err(error) => {
-            qemu.process.end_at_once().await;
-            Err(error)
-        }
-    }
+fn arguments(spec: &LaunchSpec, accelerator: Accelerator) -> Result<Vec<OsString>, BackendError> {
+    command_line::arguments(spec, accelerator)
+        .map_err(|error| BackendError::new(BackendErrorKind::Unsupported, QEMU, error))
 }
 
 async fn greet(control: UnixStream, qemu: &Running) -> Result<(Qmp, QemuVersion), BackendError> {
@@ -246,7 +365,7 @@ impl Preparation for QemuPreparation {
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
-            self.vsock_device = Some(self.start_vsock_device()?);
+            self.vsock_device = Some(self.start_vsock_device().await?);
             match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
                 Some(addresses) => self.start_passt(&addresses).await,
                 None => Ok(()),
@@ -255,17 +374,7 @@ impl Preparation for QemuPreparation {
     }
 
     fn confine(&mut self) -> LocalFuture<'_, Result<ConfinementReport, BackendError>> {
-        Box::pin(async {
-            let facts = observe::monitor_facts(self.spec.own_pid_namespace);
-            let plan = plan::plan(&facts, self.spec.confinement).map_err(|refusal| {
-                BackendError::new(BackendErrorKind::Unsupported, QEMU, refusal)
-                    .with_hint("set `MICROAGENT_CONFINEMENT=auto` to start with what can be had")
-            })?;
-            for (part, obstacle) in &plan.missing {
-                tracing::info!(part = part.as_str(), %obstacle, "confinement without a part");
-            }
-            Ok(ConfinementReport { parts: plan.holds })
-        })
+        Box::pin(self.confine_as_demanded())
     }
 
     fn launch(self: Box<Self>) -> LocalFuture<'static, Result<Launched, BackendError>> {
@@ -273,7 +382,7 @@ impl Preparation for QemuPreparation {
     }
 
     fn abandon(mut self: Box<Self>) -> LocalFuture<'static, ()> {
-        Box::pin(async move { self.end_helpers().await })
+        Box::pin(async move { self.end_children().await })
     }
 }
 

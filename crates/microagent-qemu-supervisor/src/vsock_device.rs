@@ -5,15 +5,19 @@
 //! socket's name is looked for, at a short pause, for a bounded time. Name and listening are two
 //! system calls in a row there, and QEMU has its own start between.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use microagent_linux_host::confine::child::{ChildKind, ConfinedChild, ConfinedChildError};
+use microagent_linux_host::confine::message::Become;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::vsock_unix::DEVICE_SOCKET;
 use microagent_os::fs;
-use microagent_supervisor::backend::RunFolder;
+use microagent_supervisor::backend::{ConfinementDemand, ConfinementPart, LaunchSpec, RunFolder};
 
 use crate::command_line::VHOST_SOCKET;
+use crate::confinement::{self, OWN_EXECUTABLE};
 use crate::host::{Tools, VSOCK_DEVICE};
 
 /// Until it listens.
@@ -44,23 +48,64 @@ pub(crate) enum VsockDeviceError {
 #[derive(Debug)]
 pub(crate) struct Starting(Running);
 
-/// Starts it.
-pub(crate) fn start(
+/// Starts it, in a root of its own where that can be had.
+pub(crate) async fn start(
     tools: &Tools,
     program: &Path,
-    run: &RunFolder,
+    spec: &LaunchSpec,
 ) -> Result<Starting, VsockDeviceError> {
-    // Names relative to the working folder: they are short, and no character in them means anything.
-    let vm = format!("guest-cid={GUEST_CID},socket={VHOST_SOCKET},uds-path={DEVICE_SOCKET}");
-    let launch = Launch {
+    if spec.confinement != ConfinementDemand::Off {
+        match start_confined(tools, program, spec).await {
+            Ok(running) => return Ok(Starting(running)),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "`{VSOCK_DEVICE}` runs without confinement"
+            ),
+        }
+    }
+    let mut launch = launch(tools, program, spec);
+    launch.arguments = arguments();
+    Ok(Starting(launch.start_helper()?))
+}
+
+async fn start_confined(
+    tools: &Tools,
+    program: &Path,
+    spec: &LaunchSpec,
+) -> Result<Running, ConfinedChildError> {
+    let mut launch = launch(tools, program, spec);
+    launch.program = OWN_EXECUTABLE.into();
+    let setup = confinement::vsock_device_setup(spec, program);
+    let (child, _, report) = ConfinedChild::start(launch, ChildKind::Helper, &setup).await?;
+    let working_folder = if report.holds.contains(&ConfinementPart::PrivateRoot) {
+        confinement::working_folder_inside()
+    } else {
+        spec.run.path.as_path().to_owned()
+    };
+    let target = Become {
+        program: program.to_owned(),
+        working_folder,
+        descriptors: Vec::new(),
+        arguments: arguments(),
+    };
+    child.turn_into(&target).await
+}
+
+fn launch(tools: &Tools, program: &Path, spec: &LaunchSpec) -> Launch {
+    Launch {
         name: VSOCK_DEVICE,
         program: program.to_owned(),
-        arguments: vec!["--vm".into(), vm.into()],
-        working_folder: run.path.as_path().to_owned(),
+        arguments: Vec::new(),
+        working_folder: spec.run.path.as_path().to_owned(),
         search_path: tools.search_path().to_owned(),
         descriptors: Vec::new(),
-    };
-    Ok(Starting(launch.start_helper()?))
+    }
+}
+
+fn arguments() -> Vec<OsString> {
+    // Names relative to the working folder: they are short, and no character in them means anything.
+    let vm = format!("guest-cid={GUEST_CID},socket={VHOST_SOCKET},uds-path={DEVICE_SOCKET}");
+    vec!["--vm".into(), vm.into()]
 }
 
 impl Starting {

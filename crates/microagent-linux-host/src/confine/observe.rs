@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use microagent_os::fs;
+use microagent_os::fs::{self, FileKind};
 use microagent_os::process;
 
 use super::plan::{Availability, HostFacts, Obstacle};
+use super::tree::{SystemFolder, companions_of};
 
 const NUMBER_BYTES_MAX: u64 = 64;
 /// How many user namespaces a user may have.
@@ -37,24 +38,66 @@ fn facts(privileged: bool, pid_namespace: Availability) -> HostFacts {
         pid_namespace,
         // QEMU refuses to start when it was built without its filter.
         seccomp: Ok(()),
-        user_namespace: Err(Obstacle::NotBuilt),
-        mount_namespace: Err(Obstacle::NotBuilt),
-        ipc_namespace: Err(Obstacle::NotBuilt),
-        network_namespace: Err(Obstacle::NotBuilt),
-        private_root: Err(Obstacle::NotBuilt),
+        user_namespace: may_have_user_namespace(),
+        mount_namespace: Ok(()),
+        ipc_namespace: Ok(()),
+        network_namespace: Ok(()),
+        private_root: Ok(()),
         landlock: Err(Obstacle::NotBuilt),
     }
 }
 
 fn may_have_pid_namespace(privileged: bool) -> Availability {
-    let is_zero = |path: &str| {
-        fs::read_text_bounded(Path::new(path), NUMBER_BYTES_MAX)
-            .is_ok_and(|number| number.trim() == "0")
-    };
+    if privileged {
+        return Ok(());
+    }
+    may_have_user_namespace()
+}
+
+/// What the switches say. Only the attempt tells for sure, and it is made at each start.
+fn may_have_user_namespace() -> Availability {
     for path in [USER_NAMESPACES_MAX, USER_NAMESPACES_SWITCH] {
-        if !privileged && is_zero(path) {
+        let number = fs::read_text_bounded(Path::new(path), NUMBER_BYTES_MAX);
+        if number.is_ok_and(|number| number.trim() == "0") {
             return Err(Obstacle::Host(format!("`{path}` is 0")));
         }
     }
     Ok(())
+}
+
+/// Folders and files of the host that programs need to start.
+const SYSTEM: [&str; 8] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/etc/ld.so.cache",
+];
+
+/// The host's programs and libraries, and what these programs need beside them.
+pub fn system_folders(programs: &[&Path]) -> Vec<SystemFolder> {
+    let mut system: Vec<SystemFolder> = SYSTEM
+        .iter()
+        .filter_map(|path| shown_as(Path::new(path)))
+        .collect();
+    for program in programs {
+        let companions = companions_of(program, &system);
+        system.extend(companions.iter().filter_map(|path| shown_as(path)));
+    }
+    system
+}
+
+fn shown_as(path: &Path) -> Option<SystemFolder> {
+    match fs::kind_of(path).ok().flatten()? {
+        FileKind::Folder => Some(SystemFolder::Folder(path.to_owned())),
+        FileKind::Link => {
+            let target = fs::read_link(path).ok()?;
+            Some(SystemFolder::Link(path.to_owned(), target))
+        }
+        FileKind::File => Some(SystemFolder::File(path.to_owned())),
+        FileKind::Other => None,
+    }
 }

@@ -9,6 +9,8 @@ use std::fmt;
 
 use microagent_supervisor::backend::{ConfinementDemand, ConfinementPart};
 
+use super::message::Report;
+
 /// Whether a part can be had on this host.
 pub type Availability = Result<(), Obstacle>;
 
@@ -57,6 +59,25 @@ pub struct HostFacts {
     pub landlock: Availability,
     /// The VMM's own system call filter.
     pub seccomp: Availability,
+}
+
+impl HostFacts {
+    /// Replaces what was expected by what was had.
+    pub fn take_report(&mut self, report: &Report) {
+        let had = |part: ConfinementPart| {
+            if report.holds.contains(&part) {
+                return Ok(());
+            }
+            let reason = report.missing.iter().find(|(missing, _)| *missing == part);
+            let reason = reason.map_or("it was not set up", |(_, reason)| reason);
+            Err(Obstacle::Host(reason.to_owned()))
+        };
+        self.user_namespace = had(ConfinementPart::UserNamespace);
+        self.mount_namespace = had(ConfinementPart::MountNamespace);
+        self.ipc_namespace = had(ConfinementPart::IpcNamespace);
+        self.network_namespace = had(ConfinementPart::NetworkNamespace);
+        self.private_root = had(ConfinementPart::PrivateRoot);
+    }
 }
 
 /// A step of the way from the monitor's child to the VMM, or of the monitor itself.
@@ -283,6 +304,19 @@ mod tests {
         facts.privileged = true;
         let missing = plan(&facts, ConfinementDemand::Auto).unwrap().missing;
         assert_eq!(missing.len(), 1);
+    }
+
+    #[test]
+    fn what_was_had_goes_before_what_was_expected() {
+        let mut facts = all();
+        facts.take_report(&Report {
+            holds: vec![ConfinementPart::UserNamespace],
+            missing: vec![(ConfinementPart::MountNamespace, "denied".to_owned())],
+        });
+        assert_eq!(facts.user_namespace, Ok(()));
+        assert_eq!(facts.mount_namespace, host("denied"));
+        assert_eq!(facts.private_root, host("it was not set up"));
+        assert_eq!(facts.seccomp, Ok(()));
     }
 
     #[test]

@@ -1,43 +1,8 @@
 //! Each line is pinned, since a changed word changes every machine.
 
+use super::sample::{data_disks, path, spec};
 use super::*;
-use microagent_supervisor::backend::{ConfinementDemand, GuestAddresses, NetworkMode, RunFolder};
-use microagent_types::{AbsPath, ByteSize, VcpuCount};
-
-fn path(text: &str) -> AbsPath {
-    text.parse().unwrap()
-}
-
-fn disk(name: &str, image: &str, access: DiskAccess) -> Disk {
-    Disk {
-        name: name.to_owned(),
-        path: path(image),
-        access,
-    }
-}
-
-fn spec(arch: Arch) -> LaunchSpec {
-    LaunchSpec {
-        workspace: "scout".parse().unwrap(),
-        workspace_id: "01956f10-7a3c-7b11-8c2e-5d0f3a9b6e21".parse().unwrap(),
-        boot_id: "01956f12-0be1-7c40-9f3a-2f61d0a4c7b8".parse().unwrap(),
-        arch,
-        cpus: VcpuCount::new(2).unwrap(),
-        memory: ByteSize::from_mib(1024),
-        kernel: path("/k/Image"),
-        initramfs: path("/l/guestinit.cpio"),
-        command_line: "console=ttyS0 quiet".to_owned(),
-        root_disk: disk("root", "/w/rootfs.ext4", DiskAccess::ReadWrite),
-        disks: Vec::new(),
-        run: RunFolder {
-            path: path("/w/run"),
-            socket_prefix: path("/w/run"),
-        },
-        nic: None,
-        confinement: ConfinementDemand::Auto,
-        own_pid_namespace: true,
-    }
-}
+use microagent_supervisor::backend::{GuestAddresses, NetworkMode};
 
 fn nic() -> GuestNic {
     GuestNic {
@@ -81,10 +46,7 @@ fn a_machine_with_a_nic_and_data_disks() {
     let mut spec = spec(Arch::Amd64);
     let plain = lines(&spec, Accelerator::Kvm);
     spec.nic = Some(nic());
-    spec.disks = vec![
-        disk("data", "/w/disks/data.ext4", DiskAccess::ReadWrite),
-        disk("corpus", "/srv/corpus.ext4", DiskAccess::ReadOnly),
-    ];
+    spec.disks = data_disks();
     let rich = lines(&spec, Accelerator::Kvm);
     let added: Vec<&str> = rich
         .lines()
