@@ -20,7 +20,7 @@ use microagent_wire::supervisor::response::{Ending, Severed, Workspace};
 use std::time::{Duration, Instant};
 
 /// Most workspaces that are acted on at the same time.
-const AT_ONCE_MAX: usize = 16;
+pub(crate) const AT_ONCE_MAX: usize = 16;
 
 /// An act on one workspace: what to ask, and how long the answer may take.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use microagent_boot::kernel_store::KernelError;
 use microagent_os::FsError;
 use microagent_os::local_socket::AliasError;
 use microagent_state::RecordError;
+use microagent_state::event_log::EventLogError;
 use microagent_state::paths::StateDirectoryError;
 use microagent_types::SignalName;
 use microagent_wire::fault::{Fault, FaultKind};
@@ -47,6 +48,9 @@ pub enum WorkspaceError {
     /// The record of a workspace can't be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The history of a workspace can't be read.
+    #[error(transparent)]
+    History(#[from] EventLogError),
     /// A path that is needed is none that a record could hold.
     #[error(transparent)]
     Path(#[from] microagent_types::InvalidText),
@@ -124,6 +128,8 @@ impl WorkspaceError {
                 StateDirectoryError::Schema { .. } => FaultKind::Integrity,
             },
             Self::Alias(_) => FaultKind::Denied,
+            Self::History(error) if error.is_out_of_space() => FaultKind::Resource,
+            Self::History(_) => FaultKind::Integrity,
             Self::Record(error) => match error {
                 RecordError::Fs(error) => kind_of_file_error(error),
                 RecordError::Malformed { .. } | RecordError::NewerSchema { .. } => {
