@@ -407,12 +407,19 @@ impl<S: Sink> Ext4Writer<S> {
     fn settle_size(&self, tables: &GroupTables, inodes: u32) -> Result<u64, ImageError> {
         let fitted = |spare: Spare| -> Result<u64, ImageError> {
             let needed = u64::from(inodes) + u64::from(inodes) / 8;
-            let mut groups = needed.div_ceil(tables.inodes_per_group).max(1);
+            let least = needed.div_ceil(tables.inodes_per_group).max(1);
+            let mut groups = least;
+            // Tables are a sixtieth of a group, so each round adds far less than the one before.
             loop {
                 let mut trial = self.allocator.clone();
                 take_tables(&mut trial, tables, groups)?;
-                let taken = trial.cursor().max((groups - 1) * GROUP_BLOCKS + 1);
-                let blocks = self.plan.fitted_blocks(taken, trial.used(), spare);
+                let blocks = self.plan.fitted_blocks(trial.cursor(), trial.used(), spare);
+                let blocks = match (least - 1) * GROUP_BLOCKS {
+                    inodes_need if inodes_need >= blocks => {
+                        self.plan.fitted_blocks(inodes_need + 1, 0, Spare::None)
+                    }
+                    _ => blocks,
+                };
                 let found = blocks.div_ceil(GROUP_BLOCKS);
                 if found <= groups {
                     return Ok(blocks);

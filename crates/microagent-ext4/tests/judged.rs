@@ -408,6 +408,21 @@ fn contents_beyond_one_group_go_around_the_copies() {
 }
 
 #[test]
+fn a_fitted_image_of_many_groups_is_clean_and_a_quarter_free() {
+    let (_bench, summary) = judged(ImageSize::Fit, |writer| {
+        let mut tree = Tree::new(metadata(0o755));
+        let large = file(writer, &noise(700 << 20));
+        add(&mut tree, Tree::ROOT, "large", large);
+        tree
+    });
+    let free = summary.size_bytes - summary.used_bytes;
+    assert!(
+        free >= summary.used_bytes / 4 && free < summary.used_bytes / 3,
+        "{summary:?}"
+    );
+}
+
+#[test]
 fn contents_without_a_name_become_free_space() {
     let build = |dropped: bool| {
         judged(ImageSize::Exact(512 << 20), move |writer| {
