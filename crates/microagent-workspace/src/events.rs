@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::existing;
 use crate::interrupt::Interrupt;
-use crate::monitor_client::MonitorTalk;
+use crate::monitor_client::{MonitorTalk, is_timeout};
 use microagent_state::event_chain::ChainReport;
 use microagent_state::event_log::{EventLog, ReadFrom};
 use microagent_types::WorkspaceName;
@@ -89,11 +89,4 @@ pub fn follow(
             Ok(None) | Err(_) => return Ok(()),
         }
     }
-}
-
-fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-    )
 }

@@ -36,6 +36,7 @@ pub mod start;
 pub mod status;
 pub mod supervisor_client;
 pub mod supervisors;
+pub mod wait;
 pub mod workload;
 
 pub use act::{ActReport, Acted};
@@ -52,3 +53,4 @@ pub use profile::Profile;
 pub use run::{Keep, RunReport, RunSettings, RunStreams, run};
 pub use start::{StartSettings, start};
 pub use status::status;
+pub use wait::wait;

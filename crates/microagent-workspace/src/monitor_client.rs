@@ -3,6 +3,7 @@
 
 use microagent_os::clock::Deadline;
 use microagent_os::local_socket::{self, SocketError, Stream};
+use microagent_wire::frame::{Sender, read_frame};
 use microagent_wire::limits::MONITOR_LINE_BYTES_MAX;
 use microagent_wire::monitor::request::MonitorRequest;
 use microagent_wire::monitor::response::MonitorAnswer;
@@ -28,6 +29,8 @@ pub(crate) enum MonitorError {
 #[derive(Debug)]
 pub(crate) struct MonitorTalk {
     reader: BufReader<Stream>,
+    /// The beginning of a line whose rest has not arrived.
+    partial: Vec<u8>,
 }
 
 impl MonitorTalk {
@@ -46,26 +49,34 @@ impl MonitorTalk {
             .map_err(MonitorError::Talk)?;
         Ok(Self {
             reader: BufReader::new(stream),
+            partial: Vec::new(),
         })
     }
 
     /// The next line, without its LF; none when the monitor has closed. Without a limit it waits as
-    /// long as the monitor lives.
+    /// long as the monitor lives. What had arrived of a line when the limit ran out is kept.
     pub(crate) fn line(&mut self, limit: Option<Duration>) -> io::Result<Option<Vec<u8>>> {
         self.reader.get_ref().set_read_limit(limit)?;
-        let mut line = Vec::new();
-        let read = self
-            .reader
+        let room = MONITOR_LINE_BYTES_MAX.saturating_sub(self.partial.len());
+        self.reader
             .by_ref()
-            .take(MONITOR_LINE_BYTES_MAX as u64)
-            .read_until(b'\n', &mut line)?;
-        if read == 0 {
-            return Ok(None);
-        }
+            .take(room as u64)
+            .read_until(b'\n', &mut self.partial)?;
+        let mut line = std::mem::take(&mut self.partial);
         match line.pop() {
+            None => Ok(None),
             Some(b'\n') => Ok(Some(line)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
+            Some(_) => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// The payload of the next frame of a session.
+    pub(crate) fn frame(&mut self, limit: Duration) -> io::Result<Vec<u8>> {
+        self.reader.get_ref().set_read_limit(Some(limit))?;
+        let frame = read_frame(&mut self.reader, Sender::Guest)?;
+        frame
+            .map(|frame| frame.payload)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// The next answer.
@@ -79,6 +90,14 @@ impl MonitorTalk {
     }
 }
 
+/// Whether a read ended because its limit ran out.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
 /// One request and its one answer, in `limit` together.
 pub(crate) fn ask_once(
     socket: &Path,
@@ -90,4 +109,28 @@ pub(crate) fn ask_once(
     // A limit of zero would mean none at all.
     let rest = deadline.remaining().max(Duration::from_millis(1));
     talk.answer(Some(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MonitorTalk, is_timeout};
+    use microagent_os::local_socket::pair;
+    use std::io::{BufReader, Write as _};
+    use std::time::Duration;
+
+    #[test]
+    fn a_limit_that_runs_out_within_a_line_loses_nothing() {
+        let (ours, mut theirs) = pair().unwrap();
+        let mut talk = MonitorTalk {
+            reader: BufReader::new(ours),
+            partial: Vec::new(),
+        };
+        theirs.write_all(b"{\"ok\":").unwrap();
+        let error = talk.line(Some(Duration::from_millis(20))).unwrap_err();
+        assert!(is_timeout(&error), "{error}");
+        theirs.write_all(b"true}\n").unwrap();
+        assert_eq!(talk.line(None).unwrap().unwrap(), b"{\"ok\":true}");
+        drop(theirs);
+        assert_eq!(talk.line(None).unwrap(), None);
+    }
 }
