@@ -8,6 +8,8 @@ use std::io;
 
 use microagent_wire::exit_code;
 use microagent_wire::fault::{Fault, FaultKind};
+use microagent_workspace::WorkspaceError;
+use microagent_workspace::guest_session::SessionError;
 
 use crate::printer::Paint;
 use crate::render::escape::escaped;
@@ -35,6 +37,18 @@ impl Failure {
     /// What was typed is wrong.
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Command(usage(message, hint))
+    }
+
+    /// What the library's error means for this process.
+    pub(crate) fn of_library(error: &WorkspaceError) -> Self {
+        match error {
+            WorkspaceError::Session(SessionError::OutputClosed(_)) => Self::ClosedPipe,
+            WorkspaceError::Interrupted { signal } => Self::Signalled {
+                fault: error.fault(),
+                signal: signal.number(),
+            },
+            _ => Self::Command(error.fault()),
+        }
     }
 
     /// The same failure with the codes of `run` and `exec`.

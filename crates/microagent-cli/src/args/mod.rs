@@ -13,6 +13,7 @@ mod profiles;
 mod refusal;
 mod run;
 mod scan;
+mod supervisor;
 mod version;
 
 use std::ffi::OsString;
@@ -29,6 +30,7 @@ pub(crate) use network::MediationArg;
 pub(crate) use profiles::ProfilesArgs;
 pub(crate) use refusal::invalid_text;
 pub(crate) use run::RunArgs;
+pub(crate) use supervisor::SupervisorArgs;
 pub(crate) use version::VersionArgs;
 
 /// The whole command line.
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Host(HostArgs),
     /// Show the profiles: memory, CPUs and disk by name
     Profiles(ProfilesArgs),
+    /// Pass one JSON request to the supervisor, for debugging
+    Supervisor(SupervisorArgs),
     /// Show the version of microagent
     Version(VersionArgs),
     /// Print the completion script of a shell

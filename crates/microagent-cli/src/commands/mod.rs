@@ -8,6 +8,7 @@ mod host;
 mod man;
 mod profiles;
 mod run;
+mod supervisor;
 mod version;
 
 use crate::args::Command;
@@ -26,6 +27,7 @@ pub(crate) fn perform(
         Command::Doctor(_) => doctor::perform(global, printer),
         Command::Host(_) => host::perform(global, printer),
         Command::Profiles(_) => profiles::perform(printer),
+        Command::Supervisor(_) => supervisor::perform(global, printer),
         Command::Version(_) => version::perform(printer),
         Command::Completions(args) => completions::perform(&args, printer),
         Command::Man(args) => man::perform(&args, printer),

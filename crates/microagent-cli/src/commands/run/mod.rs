@@ -5,8 +5,7 @@ mod report;
 mod settings;
 mod streams;
 
-use microagent_workspace::guest_session::SessionError;
-use microagent_workspace::{Interrupt, RunStreams, WorkspaceError};
+use microagent_workspace::{Interrupt, RunStreams};
 
 use crate::args::RunArgs;
 use crate::error::Failure;
@@ -52,7 +51,7 @@ fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, 
     if let Some(input) = &input {
         input.restore();
     }
-    let report = ended.map_err(|error| failure(&error))?;
+    let report = ended.map_err(|error| Failure::of_library(&error))?;
     match printer.format() {
         Format::Text => report::tell(&report, &plan, printer),
         Format::Json => {
@@ -61,16 +60,4 @@ fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, 
         }
     }
     Ok(report.outcome.end.exit_code())
-}
-
-/// What the library's error means for this process.
-fn failure(error: &WorkspaceError) -> Failure {
-    match error {
-        WorkspaceError::Session(SessionError::OutputClosed(_)) => Failure::ClosedPipe,
-        WorkspaceError::Interrupted { signal } => Failure::Signalled {
-            fault: error.fault(),
-            signal: signal.number(),
-        },
-        _ => Failure::Command(error.fault()),
-    }
 }
