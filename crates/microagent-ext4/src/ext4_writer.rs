@@ -413,7 +413,12 @@ impl<S: Sink> Ext4Writer<S> {
             loop {
                 let mut trial = self.allocator.clone();
                 take_tables(&mut trial, tables, groups)?;
-                let blocks = self.plan.fitted_blocks(trial.cursor(), trial.used(), spare);
+                // Copies of the superblock in the free part are not free.
+                let ahead = trial.cursor().div_ceil(GROUP_BLOCKS)..groups;
+                let copies = ahead.filter(|group| has_copy(*group)).count() as u64;
+                let heads = copies * self.plan.head_blocks();
+                let (taken, used) = (trial.cursor() + heads, trial.used() + heads);
+                let blocks = self.plan.fitted_blocks(taken, used, spare);
                 let blocks = match (least - 1) * GROUP_BLOCKS {
                     inodes_need if inodes_need >= blocks => {
                         self.plan.fitted_blocks(inodes_need + 1, 0, Spare::None)
