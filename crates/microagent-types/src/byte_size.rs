@@ -97,9 +97,9 @@ impl fmt::Display for ByteSize {
             0..KIB => format!("{} B", self.0),
             _ => {
                 let (unit, name) = match self.0 {
-                    ..MIB => (KIB, "KiB"),
-                    ..GIB => (MIB, "MiB"),
-                    ..TIB => (GIB, "GiB"),
+                    KIB..MIB => (KIB, "KiB"),
+                    MIB..GIB => (MIB, "MiB"),
+                    GIB..TIB => (GIB, "GiB"),
                     _ => (TIB, "TiB"),
                 };
                 // Tenths are exact in integers; floats would round 9.95 differently on the way.

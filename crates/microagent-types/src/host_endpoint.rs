@@ -14,7 +14,6 @@ impl HostPort {
     pub const ANY: Self = Self(0);
 
     /// Every number is a host port.
-    #[expect(clippy::unnecessary_wraps, reason = "one shape with the other ports")]
     pub fn new(port: u16) -> Option<Self> {
         Some(Self(port))
     }

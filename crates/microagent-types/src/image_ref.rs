@@ -3,8 +3,8 @@
 //! `debian:12` is a registry reference, `oci:./image` a folder; a word that is neither is refused with
 //! the prefix that would fit, so nobody waits for a registry to say that `./image` does not exist.
 
+use crate::Digest;
 use crate::text_form::{InvalidText, checked_string, text_form};
-use crate::{Digest, digest};
 use std::fmt;
 
 /// A registry reference with every default filled in: `docker.io/library/debian:12`.
@@ -274,7 +274,7 @@ impl ImageSource {
     }
 
     /// Whether a stored image's digest matches this source's digest prefix.
-    pub fn matches_stored(&self, digest: &digest::Digest) -> bool {
+    pub fn matches_stored(&self, digest: &Digest) -> bool {
         match self {
             Self::Stored { prefix } => digest.hash().to_string().starts_with(prefix.as_str()),
             _ => false,

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Span(Duration);
 
-const SPAN_MAX: Duration = Duration::from_secs(3650 * 86_400);
+const SPAN_MAX: Duration = Duration::from_hours(3650 * 24);
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
