@@ -58,6 +58,19 @@ impl Tools {
         }
     }
 
+    /// With programs in one folder and emulation, for tests.
+    #[cfg(test)]
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        let search_path = format!("{}:/usr/bin:/bin", folder.display());
+        let qemu = folder.join("qemu");
+        Self {
+            arch: Arch::Amd64,
+            search: ProgramSearch::new(search_path, &folder.join("supervisor")),
+            qemu: qemu.to_str().map(str::to_owned),
+            kvm: Some("off".to_owned()),
+        }
+    }
+
     /// The value of `PATH` that children get.
     pub(crate) fn search_path(&self) -> &str {
         self.search.search_path()

@@ -412,3 +412,6 @@ fn vsock_device_failure(error: VsockDeviceError) -> BackendError {
     };
     BackendError::new(kind, VSOCK_DEVICE, error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,8 @@
 //! This is the body of the internal mode `confined-exec`. It runs with one thread, takes its words
 //! from an inherited socket, and without that socket it is nothing. What could not be had is
 //! reported and left out; the monitor decides whether that will do.
-#![expect(unsafe_code, reason = "descriptors that were inherited by number")]
-
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
 use microagent_os::process::{self, Signal, Spawn, Stream};
@@ -68,7 +65,7 @@ fn set_up_and_become() -> Result<std::convert::Infallible, ConfinedExecError> {
     let target = Become::decode(&read_body(&mut control)?)?;
     give_up(&report)?;
     // The socket closes with the exec, which tells the monitor that it has happened.
-    Err(replace(target).into())
+    Err(replace(target)?.into())
 }
 
 fn inherited_control() -> Result<File, ConfinedExecError> {
@@ -77,9 +74,8 @@ fn inherited_control() -> Result<File, ConfinedExecError> {
     if !link.is_ok_and(|target| target.to_string_lossy().starts_with("socket:")) {
         return Err(ConfinedExecError::NotInherited);
     }
-    // SAFETY: it was just seen to be open, this process has one thread, and nobody else in it
-    // knows the number.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(CONTROL_SOCKET) }))
+    let control = process::take_inherited(CONTROL_SOCKET);
+    Ok(File::from(control.map_err(ConfinedExecError::Words)?))
 }
 
 fn read_body(control: &mut File) -> Result<Vec<u8>, ConfinedExecError> {
@@ -145,7 +141,7 @@ fn give_up(report: &Report) -> Result<(), ConfinedExecError> {
     process::signal_me_when_parent_ends(Signal::Kill).map_err(step("bind itself to its monitor"))
 }
 
-fn replace(target: Become) -> process::SpawnError {
+fn replace(target: Become) -> Result<process::SpawnError, ConfinedExecError> {
     let mut spawn = Spawn::new(target.program)
         .arguments(target.arguments)
         .inherit_environment()
@@ -155,10 +151,8 @@ fn replace(target: Become) -> process::SpawnError {
         .stderr(Stream::Inherit)
         .no_new_privileges();
     for number in target.descriptors {
-        // SAFETY: the monitor opened these numbers to this process and names each once; nobody
-        // else in it knows them.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        let descriptor = process::take_inherited(number).map_err(ConfinedExecError::Words)?;
         spawn = spawn.descriptor(number, descriptor);
     }
-    spawn.replace()
+    Ok(spawn.replace())
 }
