@@ -18,6 +18,7 @@ const START: &str = "<!-- tidy:dependencies -->";
 const END: &str = "<!-- /tidy:dependencies -->";
 const THIRD_PARTY: &str = "## 8. Third-party crates";
 const PLANNED: &str = "planned";
+const DEV: &str = "dev";
 
 /// What the manifests of one of our crates name.
 #[derive(Debug, Default, Clone)]
@@ -30,6 +31,8 @@ pub(super) struct Package {
 
 struct Row {
     is_planned: bool,
+    /// What never ships may leave an allowance unused.
+    is_dev: bool,
     may_use: BTreeSet<String>,
 }
 
@@ -85,7 +88,8 @@ pub(super) fn check_own(page: &str, packages: &BTreeMap<String, Package>) -> Vec
                 "`{name}` uses `{used}`, and its row does not allow that"
             ));
         }
-        for unused in row.may_use.difference(&package.own) {
+        let unused = row.may_use.difference(&package.own);
+        for unused in unused.filter(|_| !row.is_dev) {
             say(format!("`{name}` may use `{unused}` and does not"));
         }
     }
@@ -138,11 +142,12 @@ fn row(cells: &[&str]) -> Option<(String, Row)> {
         .filter(|name| !name.is_empty() && *name != "–")
         .map(str::to_owned)
         .collect();
-    let is_planned = kind.split(',').any(|word| word.trim() == PLANNED);
+    let says = |wanted: &str| kind.split(',').any(|word| word.trim() == wanted);
     Some((
         name,
         Row {
-            is_planned,
+            is_planned: says(PLANNED),
+            is_dev: says(DEV),
             may_use,
         },
     ))
@@ -183,10 +188,12 @@ mod tests {
         let page = page(
             "| `microagent-os` | host | doors | types |\n\
              | `microagent-types` | pure | names | – |\n\
+             | `microagent-test` | dev | harness | os, types |\n\
              | `microagent-x` | linux, planned | later | types |\n",
         );
         let packages = BTreeMap::from([
             ("microagent-os".to_owned(), package(&["types"], &["anyhow"])),
+            ("microagent-test".to_owned(), package(&["types"], &[])),
             ("microagent-types".to_owned(), package(&[], &[])),
         ]);
         assert_eq!(check_own(&page, &packages), []);
