@@ -2,6 +2,7 @@
 //! is needed; where one must answer, a script stands for it.
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
     reason = "tests look at the world from outside the product's own doors"
 )]
 
