@@ -9,17 +9,19 @@ use microagent_linux_host::confine::message::Setup;
 use microagent_linux_host::confine::observe;
 use microagent_linux_host::confine::tree::{RUN, Tree, VmFile};
 use microagent_linux_host::kvm::KVM_DEVICE;
+use microagent_linux_host::vsock_unix::DEVICE_SOCKET;
 use microagent_machine::Accelerator;
-use microagent_os::{FsError, dirs};
+use microagent_os::fs::FileKind;
+use microagent_os::{FsError, dirs, fs};
 use microagent_supervisor::backend::{DiskAccess, LaunchSpec};
 use microagent_types::AbsPath;
+
+use crate::command_line::VHOST_SOCKET;
 
 /// This program, also when an upgrade has replaced its file.
 pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 /// The folder in the run folder on which the root is put together.
 const JAIL: &str = "jail";
-/// Names in the run folder that a broken VMM must neither reach nor replace.
-const MASKED: [&str; 1] = ["monitor.sock"];
 const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
 
 /// Makes the folder on which roots are put together. It stays empty as seen from the host.
@@ -34,12 +36,15 @@ fn mount_point(spec: &LaunchSpec) -> PathBuf {
 /// QEMU's root.
 pub(crate) fn qemu_setup(spec: &LaunchSpec, qemu: &Path, accelerator: Accelerator) -> Setup {
     let kvm = (accelerator == Accelerator::Kvm).then_some(KVM_DEVICE);
-    setup(spec, qemu, files(spec), kvm)
+    setup(spec, qemu, files(spec), kvm, |name| name == VHOST_SOCKET)
 }
 
 /// The vsock device's root: no file of the VM.
 pub(crate) fn vsock_device_setup(spec: &LaunchSpec, program: &Path) -> Setup {
-    setup(spec, program, Vec::new(), None)
+    // It makes its two sockets and connects to the guest's ports, which are named after the first.
+    setup(spec, program, Vec::new(), None, |name| {
+        name.starts_with(DEVICE_SOCKET)
+    })
 }
 
 fn setup(
@@ -47,12 +52,14 @@ fn setup(
     program: &Path,
     files: Vec<VmFile>,
     device: Option<&'static str>,
+    needs_socket: impl Fn(&str) -> bool,
 ) -> Setup {
+    let run_folder = spec.run.path.as_path();
     let tree = Tree {
         system: observe::system_folders(&[program]),
         files,
-        run_folder: spec.run.path.as_path().to_owned(),
-        masked: MASKED.map(str::to_owned).into(),
+        run_folder: run_folder.to_owned(),
+        masked: foreign_sockets(run_folder, needs_socket),
         devices: DEVICES
             .into_iter()
             .chain(device)
@@ -63,6 +70,18 @@ fn setup(
         mount_point: mount_point(spec),
         entries: tree.entries(),
     }
+}
+
+/// Sockets in the run folder that a broken program must neither reach nor replace: the monitor's
+/// own, and whatever else is there that this one does not need.
+fn foreign_sockets(run_folder: &Path, needs_socket: impl Fn(&str) -> bool) -> Vec<String> {
+    let names = fs::list(run_folder).unwrap_or_default();
+    names
+        .into_iter()
+        .filter(|entry| entry.kind == FileKind::Other)
+        .filter_map(|entry| entry.name.into_string().ok())
+        .filter(|name| !needs_socket(name))
+        .collect()
 }
 
 fn files(spec: &LaunchSpec) -> Vec<VmFile> {
@@ -109,6 +128,8 @@ pub(crate) fn working_folder_inside() -> PathBuf {
 mod tests {
     use super::*;
     use crate::command_line::sample::{data_disks, spec};
+    use microagent_linux_host::confine::message::EntryKind;
+    use microagent_os::local_socket;
     use microagent_types::Arch;
 
     #[test]
@@ -128,7 +149,6 @@ mod tests {
         }
         let targets: Vec<_> = setup.entries.iter().map(|entry| &entry.target).collect();
         assert!(targets.contains(&&PathBuf::from("/dev/kvm")));
-        assert!(targets.contains(&&PathBuf::from("/run/monitor.sock")));
         assert_eq!(inside.disks[1].access, DiskAccess::ReadOnly);
     }
 
@@ -144,5 +164,35 @@ mod tests {
                 .any(|entry| entry.target == Path::new("/dev/kvm"));
             assert!(!kvm);
         }
+    }
+
+    #[test]
+    fn sockets_that_a_program_does_not_need_are_covered() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().to_str().unwrap();
+        let mut spec = spec(Arch::Amd64);
+        spec.run.path = run.parse().unwrap();
+        let names = ["control", "vsock.sock_1024", "vhost.sock"];
+        let listeners = names.map(|name| local_socket::listen(&folder.path().join(name)).unwrap());
+        let covered = |setup: Setup| {
+            let mut covered: Vec<String> = setup
+                .entries
+                .iter()
+                .filter(|entry| entry.kind == EntryKind::Mask)
+                .map(|entry| entry.target.display().to_string())
+                .collect();
+            covered.sort();
+            covered
+        };
+        let program = Path::new("/usr/bin/program");
+        assert_eq!(
+            covered(qemu_setup(&spec, program, Accelerator::Emulation)),
+            ["/run/control", "/run/vsock.sock_1024"]
+        );
+        assert_eq!(
+            covered(vsock_device_setup(&spec, program)),
+            ["/run/control", "/run/vhost.sock"]
+        );
+        drop(listeners);
     }
 }
