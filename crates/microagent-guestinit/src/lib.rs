@@ -11,12 +11,19 @@
 //! side is tested without a VM. Outsiders must not depend on this crate.
 
 pub mod accounts;
+mod boot;
 pub mod clock;
 pub mod connection;
 pub mod context;
+mod control;
 pub mod environment;
+mod listener;
+mod log;
+pub mod pid_one;
 pub mod reaper;
 mod service;
 pub mod session;
+mod shutdown;
 pub mod terminal;
+mod vsock;
 pub mod workload;

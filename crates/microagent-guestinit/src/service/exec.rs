@@ -67,9 +67,10 @@ pub(super) fn start(context: &Context, request: &ExecRequest) -> Result<Started,
             env: &request.env,
             user: request.user.as_deref(),
             cwd: request.cwd.as_ref(),
-            missing_cwd: match request.make_cwd {
-                true => MissingFolder::Made,
-                false => MissingFolder::Refused,
+            missing_cwd: if request.make_cwd {
+                MissingFolder::Made
+            } else {
+                MissingFolder::Refused
             },
             term: request.tty.as_ref().map(|tty| tty.term.as_str()),
         },

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// How long an answer may wait for a host that does not read.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long the guest's end stays open for the host to take what was sent last.
-pub(crate) const LINGER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LINGER_LIMIT: Duration = Duration::from_mins(1);
 
 /// Why a service does not begin.
 #[derive(Debug)]

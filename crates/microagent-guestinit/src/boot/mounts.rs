@@ -1,0 +1,111 @@
+//! The kernel's own file systems, and the few files of theirs that guest init reads and writes.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the guest's files have no other door"
+)]
+
+use rustix::mount::{MountFlags, mount};
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::io::Read as _;
+
+/// Most bytes read of a file of the kernel's.
+const KERNEL_FILE_BYTES_MAX: u64 = 1 << 20;
+
+const QUIET: MountFlags = MountFlags::NOSUID
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC);
+
+/// Makes the mount point and mounts; both may already be there.
+fn mount_at(what: &CStr, at: &str, flags: MountFlags, options: Option<&CStr>) -> io::Result<()> {
+    make_folder(at);
+    match mount(what, at, what, flags, options) {
+        Ok(()) | Err(rustix::io::Errno::BUSY) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes one folder; a failure shows at its use.
+pub(super) fn make_folder(path: &str) {
+    use rustix::fs::{Mode, mkdir};
+    let _ = mkdir(path, Mode::from_raw_mode(0o755));
+}
+
+/// `/proc`: who we are and how the VM ends stands in it.
+pub(super) fn proc() -> io::Result<()> {
+    mount_at(c"proc", "/proc", QUIET, None)
+}
+
+/// `/sys` and `/dev`: disks are found in them.
+pub(super) fn devices() -> io::Result<()> {
+    mount_at(c"sysfs", "/sys", QUIET, None)?;
+    mount_at(c"devtmpfs", "/dev", MountFlags::NOSUID, Some(c"mode=0755"))
+}
+
+/// What only processes need, mounted in the guest's own root.
+pub(super) fn userland() -> io::Result<()> {
+    let no_exec = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount_at(
+        c"devpts",
+        "/dev/pts",
+        no_exec,
+        Some(c"gid=5,mode=620,ptmxmode=666"),
+    )?;
+    let shared = MountFlags::NOSUID | MountFlags::NODEV;
+    mount_at(c"tmpfs", "/dev/shm", shared, Some(c"mode=1777"))?;
+    mount_at(c"tmpfs", "/run", shared, Some(c"mode=0755"))?;
+    mount_at(c"cgroup2", "/sys/fs/cgroup", QUIET, None)?;
+    let links = [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "fd/0"),
+        ("stdout", "fd/1"),
+        ("stderr", "fd/2"),
+    ];
+    for (name, target) in links {
+        let _ = rustix::fs::symlink(target, ["/dev/", name].concat());
+    }
+    Ok(())
+}
+
+/// A file of the kernel's, without the line end; empty when it can't be read.
+pub(super) fn kernel_file(path: &str) -> String {
+    let mut text = String::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.take(KERNEL_FILE_BYTES_MAX).read_to_string(&mut text);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Sets a value of the kernel's. Values that it refuses stay as they are: none is needed to boot.
+pub(super) fn set_kernel_value(path: &str, value: &str) {
+    let _ = fs::write(path, value);
+}
+
+/// `MemAvailable`; 0 when the kernel does not say.
+pub(crate) fn memory_available_bytes() -> u64 {
+    mem_available(&kernel_file("/proc/meminfo"))
+}
+
+fn mem_available(meminfo: &str) -> u64 {
+    meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mem_available;
+
+    #[test]
+    fn available_memory_is_read_in_bytes() {
+        assert_eq!(
+            mem_available("MemTotal:  10 kB\nMemAvailable:    2048 kB\n"),
+            2_097_152
+        );
+        assert_eq!(mem_available("MemTotal:  10 kB\n"), 0);
+    }
+}
