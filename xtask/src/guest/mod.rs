@@ -130,6 +130,7 @@ fn compile(places: &Places, linking: Linking, output: &Path) -> Result<PathBuf> 
         flags.push("-Clinker=musl-gcc".to_owned());
         flags.push(format!("-Clink-arg={}", object.display()));
         // The shim stands behind the library and calls into it.
+        flags.push("-Clink-arg=-Wl,-Bstatic".to_owned());
         flags.push("-Clink-arg=-lc".to_owned());
     }
     let target = linking.target();
