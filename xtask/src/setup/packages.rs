@@ -37,6 +37,8 @@ const PACKAGES: &[(Scope, &str)] = &[
     (Scope::Test, "acl"),
     (Scope::Test, "attr"),
     (Scope::Test, "libcap2-bin"),
+    (Scope::Test, "python3"),
+    (Scope::Test, "zstd"),
 ];
 
 /// Installs what is missing.
