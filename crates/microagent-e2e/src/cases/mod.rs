@@ -1,0 +1,39 @@
+//! The cases, one file for each subject. A case's name is the fact that it tries.
+
+mod bad_host;
+mod bad_image;
+mod bulk;
+mod crashes;
+mod endings;
+mod full_disk;
+mod host;
+mod interrupts;
+pub(crate) mod odd_tree;
+mod settings;
+mod sources;
+mod streams;
+mod together;
+
+use crate::framework::case::Case;
+
+/// All of them, the quick and telling ones first.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        host::cases(),
+        streams::cases(),
+        endings::cases(),
+        sources::cases(),
+        settings::cases(),
+        odd_tree::cases(),
+        bulk::cases(),
+        together::cases(),
+        bad_image::cases(),
+        bad_host::cases(),
+        full_disk::cases(),
+        interrupts::cases(),
+        crashes::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

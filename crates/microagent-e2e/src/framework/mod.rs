@@ -1,0 +1,7 @@
+//! The machinery under the cases: what is shared, how a case is run and judged, what it needs.
+
+pub(crate) mod case;
+pub(crate) mod check;
+pub(crate) mod guest;
+pub(crate) mod small_disk;
+pub(crate) mod world;

@@ -1,0 +1,121 @@
+//! What the cases share: the installed product, one home in which images are imported once, the
+//! images, and how patient one must be here.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use microagent_test::cli::Program;
+use microagent_test::home::Home;
+use microagent_test::image::debian::Debian;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::cases::odd_tree::OddImage;
+
+/// How much slower an emulated guest is taken to be than one on a real processor.
+const EMULATION_FACTOR: u32 = 4;
+/// A boot, a short command and the end of the VM, on a real processor.
+const RUN_LIMIT: Duration = Duration::from_secs(30);
+/// `microagent doctor`, which starts no guest.
+const DOCTOR_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the cases share.
+pub(crate) struct World {
+    prefix: PathBuf,
+    home: Home,
+    factor: u32,
+    debian: OnceLock<Result<Debian, String>>,
+    odd: OnceLock<Result<OddImage, String>>,
+}
+
+impl World {
+    /// Looks at the installed product and at how it runs VMs here.
+    pub(crate) fn new(prefix: PathBuf) -> Result<Self> {
+        let home = Home::new()?;
+        let program = prefix.join("bin/microagent");
+        if !program.is_file() {
+            bail!("there is no `{}`; run: cargo xtask e2e", program.display());
+        }
+        let facts = Program::at(&program)
+            .of(&home)
+            .args(["doctor", "--json"])
+            .limit(DOCTOR_LIMIT)
+            .run()?
+            .json()
+            .context("`microagent doctor --json` does not answer")?;
+        let factor = if facts["accelerator"] == "kvm" {
+            1
+        } else {
+            EMULATION_FACTOR
+        };
+        Ok(Self {
+            prefix,
+            home,
+            factor,
+            debian: OnceLock::new(),
+            odd: OnceLock::new(),
+        })
+    }
+
+    /// Where the product is installed.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The home in which most cases run.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// A limit of time as it holds here. Every limit of a case goes through it.
+    pub(crate) fn limit(&self, on_a_processor: Duration) -> Duration {
+        on_a_processor * self.factor
+    }
+
+    /// Whether guests are emulated.
+    pub(crate) fn is_emulated(&self) -> bool {
+        self.factor != 1
+    }
+
+    /// The command, in the shared home.
+    pub(crate) fn microagent(&self) -> Program {
+        self.microagent_in(&self.home)
+    }
+
+    /// The command, in a home of the case's own.
+    pub(crate) fn microagent_in(&self, home: &Home) -> Program {
+        Program::at(self.prefix.join("bin/microagent"))
+            .of(home)
+            .limit(self.limit(RUN_LIMIT))
+    }
+
+    /// The Debian image in all its forms.
+    pub(crate) fn debian(&self) -> Result<&Debian> {
+        self.debian
+            .get_or_init(|| Debian::ensure().map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow!("{error}"))
+    }
+
+    /// The Debian image as most cases name it.
+    pub(crate) fn debian_source(&self) -> Result<String> {
+        Ok(format!("oci:{}", self.debian()?.layout().display()))
+    }
+
+    /// The image with the tree of odd files.
+    pub(crate) fn odd_image(&self) -> Result<&OddImage> {
+        let debian = self.debian()?;
+        self.odd
+            .get_or_init(|| OddImage::ensure(debian).map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Fails when something is left after all cases.
+    pub(crate) fn end(&self) -> Result<()> {
+        let left = self.home.leftovers();
+        if !left.is_empty() {
+            bail!("after the last case:\n{}", left.join("\n"));
+        }
+        Ok(())
+    }
+}

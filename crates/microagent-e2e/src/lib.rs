@@ -1,1 +1,0 @@
-//! Boots real guests.
