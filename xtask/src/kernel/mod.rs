@@ -156,3 +156,44 @@ fn lock(places: &Places) -> Result<std::fs::File> {
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(backend: Backend) -> fragments::Options {
+        let names = [
+            "base.config",
+            Arch::Amd64.fragment(),
+            &format!("{}.config", backend.name()),
+        ];
+        fragments::merge(&Places::find().unwrap().kernel_config(), &names).unwrap()
+    }
+
+    #[test]
+    fn both_linux_backends_share_one_image() {
+        assert_eq!(merged(Backend::Qemu), merged(Backend::Firecracker));
+    }
+
+    #[test]
+    fn one_changed_option_is_another_kernel_and_so_is_another_source() {
+        let options = merged(Backend::Qemu);
+        let mut changed = options.clone();
+        changed.insert("EXT4_FS".to_owned(), "n".to_owned());
+        let key = |version, options| build::key(version, Arch::Amd64, options);
+        assert_eq!(key("6.12.1", &options), key("6.12.1", &options.clone()));
+        assert_ne!(key("6.12.1", &options), key("6.12.1", &changed));
+        assert_ne!(key("6.12.1", &options), key("6.12.2", &options));
+    }
+
+    #[test]
+    fn no_fragment_contradicts_what_is_required() {
+        let path = Places::find().unwrap().kernel_config();
+        let required = required::Required::read(&path.join("required.toml"), Arch::Amd64).unwrap();
+        // An option that no fragment names may still be selected by one that it does name.
+        for (name, value) in merged(Backend::Qemu) {
+            let single = fragments::Options::from([(name.clone(), value)]);
+            assert!(!required.contradicts(&single), "{name}");
+        }
+    }
+}

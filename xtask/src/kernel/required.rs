@@ -75,6 +75,16 @@ impl Required {
         }
         Ok(())
     }
+
+    /// Whether an option is set to something other than what is required of it.
+    #[cfg(test)]
+    pub(crate) fn contradicts(&self, options: &Options) -> bool {
+        self.options.iter().any(|required| {
+            options
+                .get(&required.name)
+                .is_some_and(|value| *value != required.value)
+        })
+    }
 }
 
 #[cfg(test)]
