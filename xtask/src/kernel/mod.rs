@@ -181,7 +181,7 @@ mod tests {
         let mut changed = options.clone();
         changed.insert("EXT4_FS".to_owned(), "n".to_owned());
         let key = |version, options| build::key(version, Arch::Amd64, options);
-        assert_eq!(key("6.12.1", &options), key("6.12.1", &options.clone()));
+        assert_eq!(key("6.12.1", &options), key("6.12.1", &options));
         assert_ne!(key("6.12.1", &options), key("6.12.1", &changed));
         assert_ne!(key("6.12.1", &options), key("6.12.2", &options));
     }
