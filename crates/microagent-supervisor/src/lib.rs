@@ -1,7 +1,10 @@
 //! One request to one response; the monitor; the backend traits.
 //!
-//! Reading order: [`backend`] (what a hypervisor must be able to do), `convert` and `faults` (what
-//! crosses the border), `host_report`, `monitor` (the process that owns a VM).
+//! Reading order: [`backend`] (what a hypervisor must be able to do); `run` (the entry that each main
+//! calls) and `once` (one request, one response); the acts `prepare`, `start`, `stop`, `inspect`,
+//! `foreground`, with `context`, `observe` and `monitor_client`; `monitor` (the process that owns a
+//! VM) with `launch_record`; and what crosses the border: `convert`, `faults`, `view`, `event_view`,
+//! `origin`, `host_report`.
 //!
 //! This crate names no backend and asks no operating-system question: whatever differs between
 //! hosts is behind the traits, in `os`, or in `linux-host`. It must not speak to people, hold a rule
@@ -10,7 +13,24 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+mod context;
 mod convert;
+mod event_view;
 mod faults;
+mod foreground;
 mod host_report;
+mod inspect;
+mod interrupts;
+mod launch_record;
 mod monitor;
+mod monitor_client;
+mod observe;
+mod once;
+mod origin;
+mod prepare;
+mod run;
+mod start;
+mod stop;
+mod view;
+
+pub use run::run;

@@ -6,7 +6,7 @@
 use super::control::{ConnectionNumber, ControlEnd, ControlSender};
 use super::local_api::Client;
 use super::sessions::SessionEnd;
-use crate::backend::{BackendError, Launched, VmEvent};
+use crate::backend::{BackendError, ConfinementReport, Launched, VmEvent};
 use microagent_os::process::Signal;
 use microagent_wire::guest::control::GuestMessage;
 use microagent_wire::monitor::request::MonitorRequest;
@@ -18,6 +18,10 @@ const EVENTS_MAX: usize = 64;
 
 /// Something happened.
 pub(crate) enum Event {
+    /// A phase of the launch begins.
+    PhaseBegun(Phase),
+    /// Confinement is set up.
+    Confined(ConfinementReport),
     /// Phases 5 to 7 are done, or which of them failed.
     Launched(Result<Launched, LaunchFailure>),
     /// The guest said something on its control connection.
@@ -55,8 +59,6 @@ pub(crate) enum Event {
     GuestSynced(GuestSync),
     /// A signal came.
     Signalled(Signal),
-    /// Records can be written again, or still can't.
-    RecordsWritable(bool),
 }
 
 /// Which phase of a launch failed, and why.

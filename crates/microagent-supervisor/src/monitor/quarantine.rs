@@ -1,0 +1,287 @@
+//! Severing a living VM: every path between the guest and anything else is cut, in the order and with
+//! the records that the phases in `machine` prescribe. The VM, its disks, its console and its history
+//! stay.
+
+use super::acts::Wanted;
+use super::local_api::Client;
+use super::owner::{Owner, Stage};
+use super::timers::Timer;
+use microagent_machine::containment::{
+    Cut, Frozen, ListenersRemoved, Marked, Path, Resets, Severed, Verdict,
+};
+use microagent_machine::spec::NetworkMode;
+use microagent_machine::state::{QuarantineReason, QuarantinedVm, State, Vcpus};
+use microagent_machine::verb::Freeze;
+use microagent_os::clock;
+use microagent_state::event_record::EventType;
+use microagent_state::runtime_record::QuarantineRecord;
+use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::monitor::response::MonitorAnswer;
+use microagent_wire::supervisor::response::{SeverResult, Severed as SeveredView};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Most time for one cut.
+const CUT_LIMIT: Duration = Duration::from_secs(2);
+
+impl Owner<'_> {
+    /// Severs a VM that lives.
+    pub(super) async fn sever(&mut self, freeze: Freeze, wanted: Wanted, client: Client) {
+        self.begin_record(&wanted);
+        self.intend(EventType::QuarantineRequested, &wanted, &client, |event| {
+            event.with("freeze", freeze == Freeze::Yes)
+        })
+        .await;
+        let marked = Marked::begin(freeze);
+        let frozen = match marked.freeze() {
+            Freeze::Yes => self.freeze_vcpus().await,
+            Freeze::No if self.book.state() == State::Paused => Frozen::Yes,
+            Freeze::No => Frozen::NotAsked,
+        };
+        let settled = marked.vcpus_settled(frozen);
+        // From here on admission refuses, and the loop hears of no new connection.
+        self.enter_quarantine(frozen == Frozen::Yes);
+        let closed = settled.doors_closed();
+        let sessions = self.cut_sessions();
+        let reset = closed.connections_reset(Resets {
+            sessions,
+            publish: Cut::None,
+            mediation: Cut::None,
+        });
+        let network = self.cut_network().await;
+        let cut = reset.network_cut(network);
+        let publish = std::mem::take(&mut self.held.published);
+        let mediation = self.held.mediation.take();
+        let removed = ListenersRemoved {
+            publish: cut_of(!publish.is_empty()),
+            mediation: cut_of(mediation.is_some()),
+        };
+        drop((publish, mediation));
+        if removed.mediation != Cut::None {
+            self.mediation_error = Some("severed by quarantine".to_owned());
+        }
+        self.settle_quarantine(cut.listeners_removed(removed), wanted, client)
+            .await;
+    }
+
+    /// Stops the vCPUs of a VM that was severed before.
+    pub(super) async fn freeze_severed(&mut self, wanted: Wanted, client: Client) {
+        self.intend(EventType::QuarantineRequested, &wanted, &client, |event| {
+            event.with("freeze", true)
+        })
+        .await;
+        let frozen = self.freeze_vcpus().await;
+        self.enter_quarantine(frozen == Frozen::Yes);
+        let severed = Severed {
+            frozen,
+            ..Severed::NOTHING_TO_CUT
+        };
+        self.settle_quarantine(severed, wanted, client).await;
+    }
+
+    fn begin_record(&mut self, wanted: &Wanted) {
+        self.book.record_mut().quarantine = Some(QuarantineRecord {
+            at: clock::now(),
+            note: wanted.origin.note.clone(),
+            initiator: wanted.origin.initiator_record(),
+            frozen: false,
+            active: true,
+            released_at: None,
+            severed: Map::new(),
+        });
+    }
+
+    fn enter_quarantine(&mut self, frozen: bool) {
+        if let Some(quarantine) = &mut self.book.record_mut().quarantine {
+            quarantine.frozen |= frozen;
+        }
+        let vcpus = if frozen {
+            Vcpus::Frozen
+        } else {
+            Vcpus::Running
+        };
+        let state = State::Quarantined {
+            vm: QuarantinedVm::Living(vcpus),
+            reason: QuarantineReason::Quarantined,
+        };
+        self.book.enter(state, None);
+    }
+
+    async fn freeze_vcpus(&mut self) -> Frozen {
+        if self.book.state().is_frozen() {
+            return Frozen::Yes;
+        }
+        let Some(vm) = self.machine.clone() else {
+            return Frozen::Failed;
+        };
+        match timeout(CUT_LIMIT, vm.pause()).await {
+            Ok(Ok(())) => {
+                self.timers.clear(Timer::Heartbeat);
+                Frozen::Yes
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the vCPUs were not stopped");
+                Frozen::Failed
+            }
+            Err(_) => Frozen::Failed,
+        }
+    }
+
+    fn cut_sessions(&mut self) -> Cut {
+        let open = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        // Every session and every attachment to the console watches this and drops both its sides.
+        self.severed.send_replace(true);
+        self.typed = None;
+        if open == 0 {
+            Cut::None
+        } else {
+            Cut::Done { connections: open }
+        }
+    }
+
+    async fn cut_network(&mut self) -> Cut {
+        if self.book.spec().network.mode == NetworkMode::Isolated {
+            return Cut::None;
+        }
+        let Some(vm) = self.machine.clone() else {
+            return Cut::None;
+        };
+        match timeout(CUT_LIMIT, vm.cut_network()).await {
+            Ok(Ok(())) => {
+                if let Some(network) = &mut self.book.record_mut().network {
+                    network.severed = true;
+                }
+                Cut::Done { connections: 0 }
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the network was not cut");
+                Cut::Failed
+            }
+            Err(_) => Cut::Failed,
+        }
+    }
+
+    async fn settle_quarantine(&mut self, mut severed: Severed, wanted: Wanted, client: Client) {
+        let can_freeze = self.plan.backend.capabilities().freeze;
+        let verdict = severed.verdict(can_freeze);
+        if let Verdict::Incomplete {
+            freeze_now: Freeze::Yes,
+            ..
+        } = verdict
+        {
+            severed.frozen = self.freeze_vcpus().await;
+            self.enter_quarantine(severed.frozen == Frozen::Yes);
+        }
+        let view = severed_view(&severed);
+        let map = severed_map(&severed);
+        if let Some(quarantine) = &mut self.book.record_mut().quarantine {
+            quarantine.severed.clone_from(&map);
+        }
+        self.book.record_mut().pending = None;
+        let cut = map.into_iter().fold(
+            self.book.event_of(EventType::Severed, &wanted.origin),
+            |event, (key, value)| event.with(&key, value),
+        );
+        let quarantined = self
+            .book
+            .event_of(EventType::Quarantined, &wanted.origin)
+            .state(self.book.state());
+        let event = self.book.commit(vec![cut, quarantined]).await;
+        self.fail_start_of_quarantined();
+        let answer = match verdict {
+            Verdict::Contained => self.done(true),
+            Verdict::Incomplete { open, .. } => MonitorAnswer {
+                done: Some(true),
+                changed: Some(true),
+                workspace: Some(Box::new(self.view())),
+                ..MonitorAnswer::failure(incomplete(&self.plan.workspace.name, &open))
+            },
+        };
+        client.answer(MonitorAnswer {
+            severed: Some(view),
+            event: event.as_ref().map(crate::event_view::event_view),
+            ..answer
+        });
+        self.tell_change();
+    }
+
+    /// A boot that was severed before it was ready is no start any more: whoever waits for it is told,
+    /// and its deadlines end nothing.
+    fn fail_start_of_quarantined(&mut self) {
+        if !self.is_starting() {
+            return;
+        }
+        for timer in [Timer::Hello, Timer::Silence, Timer::Ready] {
+            self.timers.clear(timer);
+        }
+        let message = format!(
+            "the start of `{}` was overtaken by a quarantine",
+            self.plan.workspace.name
+        );
+        self.refuse_start(Fault::new(FaultKind::WrongState, message));
+        self.stage = Stage::Running;
+    }
+}
+
+fn cut_of(was_open: bool) -> Cut {
+    if was_open {
+        Cut::Done { connections: 0 }
+    } else {
+        Cut::None
+    }
+}
+
+fn incomplete(name: &microagent_types::WorkspaceName, open: &[Path]) -> Fault {
+    let paths: Vec<&str> = open
+        .iter()
+        .map(|path| match path {
+            Path::Network => "network",
+            Path::Publish => "published ports",
+            Path::Mediation => "mediation",
+            Path::Sessions => "sessions",
+        })
+        .collect();
+    let what = if paths.is_empty() {
+        "its vCPUs were not stopped".to_owned()
+    } else {
+        format!("still open: {}", paths.join(", "))
+    };
+    Fault::new(
+        FaultKind::Backend,
+        format!("`{name}` is quarantined, but not severed completely; {what}"),
+    )
+    .with_hint("kill it")
+}
+
+fn severed_view(severed: &Severed) -> SeveredView {
+    let view = |cut| match cut {
+        Cut::Done { .. } => SeverResult::Done,
+        Cut::None => SeverResult::None,
+        Cut::Failed => SeverResult::Failed,
+    };
+    SeveredView {
+        network: view(severed.network),
+        publish: view(severed.publish),
+        mediation: view(severed.mediation),
+        sessions: view(severed.sessions),
+        frozen: severed.frozen == Frozen::Yes,
+        vm_alive: true,
+    }
+}
+
+fn severed_map(severed: &Severed) -> Map<String, Value> {
+    let cuts = [
+        ("network", severed.network),
+        ("publish", severed.publish),
+        ("mediation", severed.mediation),
+        ("sessions", severed.sessions),
+    ];
+    let mut map: Map<String, Value> = cuts
+        .into_iter()
+        .map(|(key, cut)| (key.to_owned(), Value::from(cut.as_str())))
+        .collect();
+    map.insert("frozen".to_owned(), (severed.frozen == Frozen::Yes).into());
+    map.insert("vmAlive".to_owned(), true.into());
+    map
+}

@@ -1,0 +1,134 @@
+//! Durable writes of a monitor, in the order in which they were asked for, away from the loop.
+//!
+//! One thread takes jobs from a bounded queue: the runtime record first, then events, each synced as
+//! its type demands. Whoever must not go on before something is on disk awaits the job; nobody else
+//! waits. When the disk is full the VM runs on: the newest record and up to 64 events are kept and
+//! tried again, and `status` says so.
+
+use microagent_state::event_log::{Durability, EventLog};
+use microagent_state::event_record::{Event, NewEvent};
+use microagent_state::record_store::{self, Stored};
+use microagent_state::{RuntimeRecord, WorkspacePaths};
+use microagent_types::WorkspaceId;
+use std::collections::VecDeque;
+use tokio::sync::{mpsc, oneshot};
+
+/// Jobs that wait for the disk.
+const JOBS_MAX: usize = 64;
+/// Events kept while they cannot be written; the oldest go.
+const BACKLOG_EVENTS_MAX: usize = 64;
+
+/// What came of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    /// The events as they stand in the history, those kept from before included.
+    pub(crate) events: Vec<Event>,
+    /// Why something is not on disk; it is kept and tried again.
+    pub(crate) error: Option<String>,
+}
+
+/// Where jobs are sent. The thread ends when the last sender is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder(mpsc::Sender<Job>);
+
+struct Job {
+    record: Option<Box<Stored<RuntimeRecord>>>,
+    events: Vec<NewEvent>,
+    done: oneshot::Sender<Committed>,
+}
+
+impl Recorder {
+    /// Starts the thread.
+    pub(crate) fn start(paths: WorkspacePaths, id: WorkspaceId) -> Self {
+        let (sender, jobs) = mpsc::channel(JOBS_MAX);
+        std::thread::spawn(move || Writer::new(paths, id).serve(jobs));
+        Self(sender)
+    }
+
+    /// Queues a record and events, record first, and returns what tells when they are on disk. Dropping
+    /// that leaves the job as it is. An empty job tries again what is kept, and syncs.
+    pub(crate) async fn commit(
+        &self,
+        record: Option<Stored<RuntimeRecord>>,
+        events: Vec<NewEvent>,
+    ) -> oneshot::Receiver<Committed> {
+        let (done, committed) = oneshot::channel();
+        let job = Job {
+            record: record.map(Box::new),
+            events,
+            done,
+        };
+        // The thread lives as long as this sender.
+        let _ = self.0.send(job).await;
+        committed
+    }
+}
+
+struct Writer {
+    paths: WorkspacePaths,
+    log: EventLog,
+    kept_record: Option<Box<Stored<RuntimeRecord>>>,
+    kept_events: VecDeque<NewEvent>,
+    unsynced: bool,
+}
+
+impl Writer {
+    fn new(paths: WorkspacePaths, id: WorkspaceId) -> Self {
+        let log = EventLog::new(&paths, id);
+        Self {
+            paths,
+            log,
+            kept_record: None,
+            kept_events: VecDeque::new(),
+            unsynced: false,
+        }
+    }
+
+    fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            if job.record.is_some() {
+                self.kept_record = job.record;
+            }
+            self.kept_events.extend(job.events);
+            let committed = self.write_kept();
+            // Whoever asked may not wait.
+            let _ = job.done.send(committed);
+        }
+    }
+
+    fn write_kept(&mut self) -> Committed {
+        let mut committed = Committed::default();
+        if let Some(record) = self.kept_record.take()
+            && let Err(error) = record_store::write(&self.paths.runtime_record(), &record)
+        {
+            tracing::error!(%error, "the runtime record was not written");
+            committed.error = Some(error.to_string());
+            self.kept_record = Some(record);
+        }
+        while let Some(event) = self.kept_events.front() {
+            match self.log.append(event.clone(), Durability::ByType) {
+                Ok(written) => {
+                    self.unsynced |= event.kind.may_wait_for_sync();
+                    committed.events.push(written);
+                    self.kept_events.pop_front();
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the history was not written");
+                    committed.error = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        if committed.events.is_empty() && committed.error.is_none() && self.unsynced {
+            // An empty job: what was left to the batch is due.
+            match self.log.sync() {
+                Ok(()) => self.unsynced = false,
+                Err(error) => committed.error = Some(error.to_string()),
+            }
+        }
+        while self.kept_events.len() > BACKLOG_EVENTS_MAX {
+            self.kept_events.pop_front();
+        }
+        committed
+    }
+}
