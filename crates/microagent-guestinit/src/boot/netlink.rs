@@ -5,8 +5,10 @@ use std::net::IpAddr;
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
-/// A request, to be answered, that makes what is not there.
-const REQUEST_ACK_CREATE_REPLACE: u16 = 0x1 | 0x4 | 0x400 | 0x100;
+/// A request, to be answered.
+const REQUEST_ACK: u16 = 0x1 | 0x4;
+/// What is not there is made, what is there is replaced. A link takes neither word.
+const CREATE_REPLACE: u16 = 0x400 | 0x100;
 const ERROR: u16 = 2;
 const HEADER_BYTES: usize = 16;
 
@@ -34,9 +36,13 @@ struct Request {
 
 impl Request {
     fn new(kind: u16, body: &[u8]) -> Self {
+        let flags = match kind {
+            NEW_LINK => REQUEST_ACK,
+            _ => REQUEST_ACK | CREATE_REPLACE,
+        };
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
-        bytes.extend(REQUEST_ACK_CREATE_REPLACE.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
         bytes.extend([0; 8]);
         bytes.extend(body);
         Self { bytes }
