@@ -6,7 +6,7 @@
 //!
 //! It must not open, read, mount or check anything: a disk that a guest has written is hostile,
 //! and only a guest's kernel opens it. It has no clock and no source of chance; times and the
-//! file system id come in as values. It promises nothing to users outside this workspace.
+//! file system id come in as values. It promises nothing to users outside this repository.
 //!
 //! Modules in reading order: [`image`] is what goes in and the trait; [`sink`] is where bytes go;
 //! [`size`] says how large an image becomes; [`ext4_writer`] is the one implementation, and the

@@ -6,7 +6,7 @@
 //! before its reader says that it is complete.
 //!
 //! It must not know what becomes of a layer: no disk, no cache, no file tree. It promises nothing
-//! to users outside this workspace.
+//! to users outside this repository.
 //!
 //! Modules in reading order: [`source`] opens a source and picks the image in it; [`manifest`],
 //! [`image_config`] and [`platform`] are its documents; [`layer`] is a layer as a stream, [`blob`]

@@ -21,7 +21,7 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its length.
     pub size: u64,
-    /// For which machines, when it is one of several.
+    /// For which processor, when it is one of several.
     #[serde(default)]
     pub platform: Option<Platform>,
     /// Free text; the reference name is in here.

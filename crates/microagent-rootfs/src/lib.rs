@@ -5,7 +5,7 @@
 //! in an archive is never a path of the host.
 //!
 //! It must not know what boots the disk, nor where the cache lies. It promises nothing to users
-//! outside this workspace.
+//! outside this repository.
 //!
 //! Modules in reading order: [`store`] is what callers use; [`entry`] and [`flatten`] are the
 //! rules of layers; [`assemble`] joins reading, rules and writing; [`cache_key`], [`image_record`]
