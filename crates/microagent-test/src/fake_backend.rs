@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::AsyncWrite as _;
 use tokio::sync::mpsc;
 
 const CONSOLE_BYTES: usize = 64 * 1024;
@@ -197,9 +197,9 @@ fn launch(spec: &LaunchSpec) -> Result<Launched, BackendError> {
         control: port_socket(spec.run.socket_prefix.as_path(), VsockPort::CONTROL),
         ending: Arc::new(Ending {
             events,
-            hold: std::sync::Mutex::new(Some(hold)),
+            hold: std::sync::Mutex::new(Some((hold, theirs))),
         }),
-        not_started: Cell::new(Some((ended, theirs))),
+        not_started: Cell::new(Some(ended)),
         paused: Cell::new(false),
     };
     Ok(Launched {
@@ -216,7 +216,8 @@ fn launch(spec: &LaunchSpec) -> Result<Launched, BackendError> {
 /// The end of the machine, which comes once, from whichever side.
 struct Ending {
     events: mpsc::Sender<VmEvent>,
-    hold: std::sync::Mutex<Option<SyncSender<()>>>,
+    /// What goes with the machine: the guest's threads watch the first, the console is the second.
+    hold: std::sync::Mutex<Option<(SyncSender<()>, tokio::io::DuplexStream)>>,
 }
 
 impl Ending {
@@ -225,6 +226,16 @@ impl Ending {
         if held.is_some() {
             // A monitor that is gone takes no more events.
             let _ = self.events.try_send(VmEvent::Ended(exit));
+        }
+    }
+
+    /// Writes to the console, whose buffer has room for it.
+    fn say(&self, bytes: &[u8]) {
+        let mut hold = self.hold.lock().expect("nobody panics with it");
+        if let Some((_, console)) = &mut *hold {
+            let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
+            // A console that takes nothing loses it, as a serial port would.
+            let _ = std::pin::Pin::new(console).poll_write(&mut waker, bytes);
         }
     }
 
@@ -237,7 +248,7 @@ struct FakeVm {
     script: Script,
     control: PathBuf,
     ending: Arc<Ending>,
-    not_started: Cell<Option<(Receiver<()>, tokio::io::DuplexStream)>>,
+    not_started: Cell<Option<Receiver<()>>>,
     paused: Cell<bool>,
 }
 
@@ -262,12 +273,11 @@ impl Vm for FakeVm {
 
     fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
-            let Some((ended, mut console)) = self.not_started.take() else {
+            let Some(ended) = self.not_started.take() else {
                 return Ok(());
             };
             let script = self.script;
-            // The buffer of the pipe holds it; nobody waits.
-            let _ = console.write_all(b"fake guest boots\r\n").await;
+            self.ending.say(b"fake guest boots\r\n");
             let (control, ending) = (self.control.clone(), self.ending.clone());
             std::thread::spawn(move || {
                 let connected = if script.silent {
@@ -285,7 +295,6 @@ impl Vm for FakeVm {
                         let _ = ended.recv();
                     }
                 }
-                drop(console);
             });
             Ok(())
         })

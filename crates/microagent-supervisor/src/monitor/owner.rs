@@ -645,7 +645,12 @@ impl<'a> Owner<'a> {
             events.push(started.with("pid", pid));
         }
         let event = self.book.event_of(EventType::Ready, &self.origin);
-        events.push(event.state(self.book.state()).with("readyMs", ready_ms));
+        events.push(
+            event
+                .state(self.book.state())
+                .with("readyMs", ready_ms)
+                .with("guestUptimeMs", ready.uptime_ms),
+        );
         self.book.commit(events).await;
         self.pipe.verdict(StartVerdict {
             ok: true,

@@ -198,8 +198,9 @@ async fn take_steps(
         plan.mac,
         &plan.backend.guest_addresses(&plan.spec.network.dns),
     );
-    // Whoever comes after a crash finds who the monitor was.
-    book.commit(Vec::new()).await;
+    // Whoever comes after a crash finds who the monitor was. The launch goes on meanwhile: what it
+    // records before the guest runs is written behind this.
+    book.commit_later(Vec::new()).await;
     Ok(serving)
 }
 
