@@ -347,7 +347,10 @@ fn an_odd_image_is_what_umoci_makes_of_it_in_every_form() {
     assert!(ours["bin/ping"].contains("security.capability="));
     assert!(ours["odd/attributes"].contains("user.lines=[0a, 31, 0a, 00, ff, 3d, 0a]"));
     assert!(ours["odd/attributes"].contains("trusted.thing="));
-    assert_eq!(ours["(hard links)"], "bin/one = bin/two; lib2/x/top = odd/top");
+    assert_eq!(
+        ours["(hard links)"],
+        "bin/one = bin/two; lib2/x/top = odd/top"
+    );
     assert!(!ours.contains_key("gone") && !ours.contains_key("opaque/x"));
     assert!(ours.contains_key("odd/not\\xff\\xfetext"));
     assert_same(&ours, &listing(&bundle.join("rootfs")));
