@@ -78,14 +78,8 @@ pub fn pair() -> io::Result<(Stream, Stream)> {
 }
 
 fn peer_of(socket: impl AsFd) -> io::Result<Peer> {
-    let credentials = rustix::net::sockopt::socket_peercred(socket)?;
-    let pid = u32::try_from(credentials.pid.as_raw_pid())
-        .ok()
-        .filter(|pid| *pid != 0);
-    Ok(Peer {
-        uid: credentials.uid.as_raw(),
-        pid,
-    })
+    let (uid, pid) = crate::process::unix::peer_of_socket(socket.as_fd())?;
+    Ok(Peer { uid, pid })
 }
 
 impl Listener {

@@ -12,7 +12,7 @@ mod signals;
 mod spawn;
 
 #[cfg(unix)]
-mod unix;
+pub(crate) mod unix;
 pub use platform::{Descriptor, OwnedDescriptor};
 #[cfg(unix)]
 use unix as platform;

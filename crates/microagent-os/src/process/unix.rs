@@ -218,6 +218,33 @@ pub(super) fn may_execute(path: &Path) -> bool {
 
 // --- starting ---
 
+/// User and pid of who connected a Unix socket. A peer in a pid namespace that we can't see into has
+/// pid 0 there, which is no pid.
+pub(crate) fn peer_of_socket(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length =
+        libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
+    // SAFETY: the pointers lead to a value and its length, both of which outlive the call.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if answer == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let pid = u32::try_from(credentials.pid).ok().filter(|pid| *pid != 0);
+    Ok((credentials.uid, pid))
+}
+
 /// One bit for each number that was taken over.
 static INHERITED_TAKEN: AtomicU64 = AtomicU64::new(0);
 
