@@ -5,7 +5,7 @@ use crate::error::WorkspaceError;
 use crate::existing;
 use crate::interrupt::Interrupt;
 use crate::monitor_client::{MonitorTalk, is_timeout};
-use microagent_state::event_chain::ChainReport;
+pub use microagent_state::event_chain::{ChainFault, ChainReport};
 use microagent_state::event_log::{EventLog, ReadFrom};
 use microagent_types::WorkspaceName;
 use microagent_types::env_vars::EnvVar;
