@@ -6,7 +6,7 @@
 //! anything else that is a stream socket will do.
 
 use crate::clock::{Moment, timespec};
-use microagent_wire::frame::{Frame, FrameDecoder, FrameKind, HEADER_BYTES, Sender, header};
+use microagent_wire::frame::{Frame, FrameDecoder, FrameKind, Sender, header};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// Bytes of output that wait for the host before their source is left alone.
 const OUTPUT_BYTES_HIGH: usize = 256 << 10;
+/// Most bytes of one send. Beyond this the kernel spreads a packet over several pieces of memory, and
+/// vhost-device-vsock 0.3 loses such a packet without a word.
+const SEND_BYTES_MAX: usize = 32_000;
 /// Bytes asked for in one read, from the host as from a process.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 
@@ -26,8 +29,10 @@ pub struct Connection {
     decoder: FrameDecoder,
     input: Vec<u8>,
     input_at: usize,
+    input_end: usize,
     output: Vec<u8>,
     output_at: usize,
+    scratch: Vec<u8>,
     is_closed: bool,
 }
 
@@ -55,8 +60,10 @@ impl Connection {
             decoder: FrameDecoder::new(Sender::Host),
             input: Vec::new(),
             input_at: 0,
+            input_end: 0,
             output: Vec::new(),
             output_at: 0,
+            scratch: Vec::new(),
             is_closed: false,
         })
     }
@@ -78,7 +85,7 @@ impl Connection {
 
     /// Whether bytes have been received that were not yet looked at: no poll announces them again.
     pub fn has_input(&self) -> bool {
-        self.input_at < self.input.len() && !self.is_closed
+        self.input_at < self.input_end && !self.is_closed
     }
 
     /// Whether more output may be queued from a source that can wait.
@@ -101,33 +108,31 @@ impl Connection {
         self.output.extend_from_slice(payload);
     }
 
-    /// Queues what one read gives, without a copy in between. Gives the count of bytes read, of which
-    /// at most `keep_bytes_max` are queued; zero is the end of the source.
+    /// Queues what one read gives. Gives the count of bytes read, of which at most `keep_bytes_max` are
+    /// queued; zero is the end of the source.
     pub fn queue_from(
         &mut self,
         kind: FrameKind,
         source: BorrowedFd<'_>,
         keep_bytes_max: u64,
     ) -> rustix::io::Result<usize> {
-        self.make_way();
-        let begin = self.output.len();
-        self.output.resize(begin + HEADER_BYTES + READ_BYTES, 0);
-        let result = rustix::io::read(source, &mut self.output[begin + HEADER_BYTES..]);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(READ_BYTES, 0);
+        let result = rustix::io::read(source, &mut scratch);
         let count = *result.as_ref().unwrap_or(&0);
         let kept = usize::try_from(keep_bytes_max)
             .unwrap_or(usize::MAX)
             .min(count);
-        if kept == 0 || self.is_closed {
-            self.output.truncate(begin);
-        } else {
-            self.output[begin..begin + HEADER_BYTES].copy_from_slice(&header(kind, kept));
-            self.output.truncate(begin + HEADER_BYTES + kept);
+        if kept > 0 {
+            self.queue(kind, &scratch[..kept]);
         }
+        self.scratch = scratch;
         result
     }
 
     fn make_way(&mut self) {
-        if self.output_at > 0 {
+        // Seldom, since it moves what waits.
+        if self.output_at > OUTPUT_BYTES_HIGH / 2 {
             self.output.drain(..self.output_at);
             self.output_at = 0;
         }
@@ -136,7 +141,8 @@ impl Connection {
     /// Sends what the socket takes now.
     pub fn flush_some(&mut self) {
         while self.has_output() && !self.is_closed {
-            let rest = &self.output[self.output_at..];
+            let end = self.output.len().min(self.output_at + SEND_BYTES_MAX);
+            let rest = &self.output[self.output_at..end];
             match send(&self.socket, rest, SendFlags::NOSIGNAL) {
                 Ok(count) => self.output_at += count,
                 Err(Errno::INTR) => {}
@@ -199,7 +205,7 @@ impl Connection {
         if self.is_closed {
             return Some(Incoming::Closed);
         }
-        let mut rest = &self.input[self.input_at..];
+        let mut rest = &self.input[self.input_at..self.input_end];
         let before = rest.len();
         let result = self.decoder.decode(&mut rest);
         self.input_at += before - rest.len();
@@ -214,11 +220,11 @@ impl Connection {
     }
 
     fn fill(&mut self) -> Result<bool, ()> {
+        // Initialised once: zeroing 64 KiB for every small read is what a session would mostly do.
         self.input.resize(READ_BYTES, 0);
         self.input_at = 0;
         let result = recv(&self.socket, &mut self.input[..], RecvFlags::empty());
-        self.input
-            .truncate(result.as_ref().map_or(0, |(count, _)| *count));
+        self.input_end = result.as_ref().map_or(0, |(count, _)| *count);
         match result {
             Ok((0, _)) => {
                 self.close();
