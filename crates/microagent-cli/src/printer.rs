@@ -150,6 +150,11 @@ impl Printer {
         self.format
     }
 
+    /// Whether `--quiet` was given: lists then print names only.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.talk == Talk::Quiet
+    }
+
     /// Whether stdout takes colour.
     pub(crate) fn stdout_paint(&self) -> Paint {
         self.stdout_paint

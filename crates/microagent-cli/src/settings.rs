@@ -36,6 +36,13 @@ impl GlobalSettings {
 
     /// The library's context, for commands that choose a backend.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
+        let mut context = self.base()?;
+        let asked = self.backend.clone().or_else(|| EnvVar::Backend.read());
+        context.backend = asked.as_deref().map(parse_backend).transpose()?;
+        Ok(context)
+    }
+
+    fn base(&self) -> Result<Context, Failure> {
         let mut context = Context::new(self.state_dir()?).map_err(|error| {
             Fault::new(
                 FaultKind::Internal,
@@ -43,7 +50,6 @@ impl GlobalSettings {
             )
             .with_cause(error.to_string())
         })?;
-        context.backend = self.backend()?;
         context.supervisor = self
             .supervisor
             .as_deref()
@@ -53,6 +59,14 @@ impl GlobalSettings {
             channel: Channel::Cli,
             subject: None,
         };
+        Ok(context)
+    }
+
+    /// The library's context, for commands on workspaces that are there: their recorded backend
+    /// applies. A flag that names another one is refused there; the variable means nothing.
+    pub(crate) fn context_of_existing(&self) -> Result<Context, Failure> {
+        let mut context = self.base()?;
+        context.backend = self.backend.as_deref().map(parse_backend).transpose()?;
         Ok(context)
     }
 
@@ -75,29 +89,24 @@ impl GlobalSettings {
             EnvVar::Home.name(),
         )
     }
+}
 
-    /// The backend that was asked for; one that this host can't run is refused here, before
-    /// anything is looked at.
-    fn backend(&self) -> Result<Option<BackendName>, Failure> {
-        let Some(text) = self.backend.clone().or_else(|| EnvVar::Backend.read()) else {
-            return Ok(None);
+/// The backend that was asked for; one that this host can't run is refused here, before anything is
+/// looked at.
+fn parse_backend(text: &str) -> Result<BackendName, Failure> {
+    let (os, arch) = (HostOs::current(), Arch::current());
+    let Ok(backend) = text.parse::<BackendName>() else {
+        let fault = backend_choice::foreign(text, os, arch);
+        let own = backend_choice::candidates_of(os);
+        let names = own.iter().map(|name| name.as_str());
+        let hint = match (nearest(text, names), &fault.hint) {
+            (Some(near), Some(hint)) => format!("did you mean `{near}`? {hint}"),
+            (_, hint) => hint.clone().unwrap_or_default(),
         };
-        let (os, arch) = (HostOs::current(), Arch::current());
-        let Ok(backend) = text.parse::<BackendName>() else {
-            let fault = backend_choice::foreign(&text, os, arch);
-            let own = backend_choice::candidates_of(os);
-            let hint = match (
-                nearest(&text, own.iter().map(|name| name.as_str())),
-                &fault.hint,
-            ) {
-                (Some(near), Some(hint)) => format!("did you mean `{near}`? {hint}"),
-                (_, hint) => hint.clone().unwrap_or_default(),
-            };
-            return Err(fault.with_hint(hint).into());
-        };
-        backend_choice::check_host(backend, os, arch)?;
-        Ok(Some(backend))
-    }
+        return Err(fault.with_hint(hint).into());
+    };
+    backend_choice::check_host(backend, os, arch)?;
+    Ok(backend)
 }
 
 /// A path as typed, made absolute; `given_by` is the flag or variable.

@@ -490,3 +490,164 @@ fn without_a_home_the_state_directory_must_be_given() {
         .expect_code(0)
         .unwrap();
 }
+
+#[test]
+fn a_command_on_workspaces_answers_for_each_of_them_and_returns_the_first_failure() {
+    let text = ran(&["halt", "web", "dev", "web"]).expect_code(1).unwrap();
+    assert_eq!(text.stdout_text(), "");
+    let errors: Vec<String> = text.stderr_text().lines().map(str::to_owned).collect();
+    assert_eq!(errors[0], "error: there is no workspace `web`");
+    assert_eq!(errors[1], "  hint: all names: microagent list");
+    assert_eq!(errors[2], "error: there is no workspace `dev`");
+    assert_eq!(errors.len(), 4);
+    for line in [
+        &["start", "--json", "web"][..],
+        &["halt", "--json", "web"],
+        &["stop", "--json", "web"],
+        &["kill", "--json", "web"],
+        &["pause", "--json", "web"],
+        &["resume", "--json", "web"],
+        &["quarantine", "--json", "web"],
+        &["wait", "--json", "web"],
+    ] {
+        let document = ran(line).expect_code(1).unwrap().json().unwrap();
+        let result = &document["results"][0];
+        assert_eq!(result["name"], "web", "{line:?}");
+        assert_eq!(result["error"]["kind"], "not_found", "{line:?}");
+        assert!(
+            result["changed"].is_null() && result["durationMs"].is_u64(),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn questions_about_a_workspace_that_is_not_there_fail_alike() {
+    for line in [
+        &["status", "web"][..],
+        &["events", "web"],
+        &["events", "--verify", "web"],
+    ] {
+        let missing = ran(line).expect_code(1).unwrap();
+        assert!(
+            missing
+                .stderr_text()
+                .starts_with("error: there is no workspace `web`"),
+            "{line:?}"
+        );
+    }
+    let exec = ran(&["exec", "web", "ls"]).expect_code(125).unwrap();
+    assert!(
+        exec.stderr_text()
+            .starts_with("error: there is no workspace `web`")
+    );
+    let json = ran(&["--json", "exec", "web", "ls"])
+        .expect_code(125)
+        .unwrap();
+    assert_eq!(json.json().unwrap()["error"]["kind"], "not_found");
+}
+
+#[test]
+fn nothing_is_listed_where_nothing_is_and_nothing_is_made() {
+    let home = home();
+    let list = microagent(&home, &["list"])
+        .run()
+        .unwrap()
+        .expect_code(0)
+        .unwrap();
+    assert_eq!(
+        list.stdout_text(),
+        "NAME  STATE  BACKEND  IMAGE  CPUS  MEMORY  PORTS  AGE\n"
+    );
+    let quiet = microagent(&home, &["ls", "-q"])
+        .run()
+        .unwrap()
+        .expect_code(0)
+        .unwrap();
+    assert_eq!(quiet.stdout_text(), "");
+    let json = microagent(&home, &["ps", "--json"])
+        .run()
+        .unwrap()
+        .expect_code(0)
+        .unwrap();
+    assert_eq!(json.stdout_text(), "{\"workspaces\":[]}\n");
+    assert!(!home.state_dir().exists());
+    let state = ran(&["list", "--state", "runing"]).expect_code(2).unwrap();
+    assert!(state.stderr_text().contains("did you mean `running`?"));
+}
+
+#[test]
+fn deleting_what_is_not_there_succeeds_without_a_question() {
+    let gone = ran(&["delete", "web"]).expect_code(0).unwrap();
+    assert_eq!(gone.stdout_text(), "");
+    assert_eq!(
+        gone.stderr_text(),
+        "note: `web` does not exist, nothing to delete\n"
+    );
+    let json = ran(&["rm", "--json", "web"])
+        .expect_code(0)
+        .unwrap()
+        .json()
+        .unwrap();
+    assert_eq!(json["results"][0]["deleted"], false);
+    let forced = ran(&["rm", "-f", "web"]).expect_code(2).unwrap();
+    assert!(
+        forced
+            .stderr_text()
+            .contains("microagent halt web && microagent delete web")
+    );
+}
+
+#[test]
+fn mistakes_around_names_are_answered_with_the_right_command() {
+    insta::assert_snapshot!(quoted(&ran(&["create", "web"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: workspace `web` needs an image
+      hint: microagent create web --image oci:DIR
+    ");
+    insta::assert_snapshot!(quoted(&ran(&["create", "web", "nginx"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: unexpected word `nginx` after the workspace name
+      hint: the image goes in --image: microagent create web --image nginx; a command goes after --
+    ");
+    insta::assert_snapshot!(quoted(&ran(&["create", "Web_1", "--image", "oci:x"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `Web_1` is not a workspace name
+      hint: use 1 to 63 lower-case letters, digits and hyphens, for example `web-1`
+    ");
+    insta::assert_snapshot!(quoted(&ran(&["exec", "web", "-it", "bash"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `-it` stands after the workspace name
+      hint: flags come first: microagent exec -it web bash; to run a program of that name: microagent exec web -- -it
+    ");
+    insta::assert_snapshot!(quoted(&ran(&["exec", "web"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: exec needs a command
+      hint: microagent exec web ls -l /, or for a shell: microagent exec -it web sh
+    ");
+    insta::assert_snapshot!(quoted(&ran(&["wait", "--for", "lunch", "web"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `lunch` is not something to wait for
+      hint: write ended, ready or port:N
+    ");
+    insta::assert_snapshot!(quoted(&ran(&["restart", "web"])), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `restart` is not a microagent command
+      hint: microagent halt NAME && microagent start NAME
+    ");
+    assert_eq!(ran(&["start"]).code, Some(2));
+}

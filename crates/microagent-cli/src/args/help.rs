@@ -78,6 +78,7 @@ pub(super) fn grouped(root: Command) -> Command {
          \n\
          Examples:\n  \
          microagent run oci:./image uname -a\n  \
+         microagent create web --image oci:./image && microagent start web\n  \
          microagent doctor",
     )
 }

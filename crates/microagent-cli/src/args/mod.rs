@@ -3,18 +3,24 @@
 //! `commands/`.
 
 mod completions;
+mod create;
 mod doctor;
+mod environment;
+mod exec;
 mod foreign_words;
 mod global;
 mod help;
+mod lifecycle;
 mod man;
 mod network;
 mod profiles;
 mod refusal;
 mod run;
 mod scan;
+mod session;
 mod supervisor;
 mod version;
+mod workspace;
 
 use std::ffi::OsString;
 
@@ -23,15 +29,24 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use microagent_wire::fault::Fault;
 
 pub(crate) use completions::{CompleteArgs, CompleteKind, CompletionsArgs};
+pub(crate) use create::CreateArgs;
 pub(crate) use doctor::{DoctorArgs, HostArgs};
+pub(crate) use environment::EnvironmentArgs;
+pub(crate) use exec::ExecArgs;
 pub(crate) use global::GlobalArgs;
+pub(crate) use lifecycle::{
+    DeleteArgs, EventsArgs, FilterArgs, HaltArgs, KillArgs, ListArgs, PauseArgs, PsArgs,
+    QuarantineArgs, ResumeArgs, StartArgs, StatusArgs, StopArgs, WaitArgs,
+};
 pub(crate) use man::ManArgs;
-pub(crate) use network::MediationArg;
+pub(crate) use network::{MediationArg, NetworkArgs};
 pub(crate) use profiles::ProfilesArgs;
 pub(crate) use refusal::invalid_text;
 pub(crate) use run::RunArgs;
+pub(crate) use session::SessionArgs;
 pub(crate) use supervisor::SupervisorArgs;
 pub(crate) use version::VersionArgs;
+pub(crate) use workspace::WorkspaceArgs;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -57,6 +72,39 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run one command in a fresh workspace
     Run(Box<RunArgs>),
+    /// Prepare a workspace without booting it
+    Create(Box<CreateArgs>),
+    /// Boot workspaces and return when their guests are ready
+    Start(StartArgs),
+    /// Shut workspaces down cleanly, keeping their disks; never kills
+    Halt(HaltArgs),
+    /// End VMs by SIGTERM after a guest sync, and kill those that stay
+    Stop(StopArgs),
+    /// Kill VMs at once
+    Kill(KillArgs),
+    /// Freeze workspaces in place
+    Pause(PauseArgs),
+    /// Let paused workspaces go on
+    Resume(ResumeArgs),
+    /// Cut workspaces off and keep the evidence
+    Quarantine(QuarantineArgs),
+    /// Remove workspaces with their disks, logs and history
+    #[command(visible_alias = "rm")]
+    Delete(DeleteArgs),
+    /// Wait until workspaces have ended, are ready, or serve a port
+    Wait(WaitArgs),
+    /// Run a command in a running workspace
+    Exec(Box<ExecArgs>),
+    /// Show one workspace
+    #[command(visible_alias = "inspect")]
+    Status(StatusArgs),
+    /// List all workspaces
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// List the workspaces whose VM lives
+    Ps(PsArgs),
+    /// Show, follow or verify the history of a workspace
+    Events(EventsArgs),
     /// Say what works on this host, what does not, and how to get it
     Doctor(DoctorArgs),
     /// Show the raw facts about this host

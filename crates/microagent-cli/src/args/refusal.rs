@@ -28,7 +28,7 @@ pub(super) fn fault(root: &Command, seen: &Seen, error: &clap::Error) -> Fault {
         }
         ErrorKind::UnknownArgument => {
             let typed = one(error, ContextKind::InvalidArg);
-            unknown_argument(root, command, &typed)
+            unknown_argument(root, command, seen, &typed)
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => refused_value(command, error),
         ErrorKind::MissingRequiredArgument => {
@@ -85,8 +85,31 @@ fn unknown_command(root: &Command, typed: &str) -> Fault {
     usage(format!("`{typed}` is not a microagent command"), hint)
 }
 
-fn unknown_argument(root: &Command, command: Option<&Command>, typed: &str) -> Fault {
+fn unknown_argument(root: &Command, command: Option<&Command>, seen: &Seen, typed: &str) -> Fault {
     let name = called(command);
+    let is = |name: &str| command.is_some_and(|command| command.get_name() == name);
+    if is("create")
+        && !typed.starts_with('-')
+        && let Some(workspace) = &seen.first_word
+    {
+        return usage(
+            format!("unexpected word `{typed}` after the workspace name"),
+            format!(
+                "the image goes in --image: microagent create {workspace} --image {typed}; a \
+                 command goes after --"
+            ),
+        );
+    }
+    if is("delete") && matches!(typed, "-f" | "--force") {
+        let workspace = seen.first_word.as_deref().unwrap_or("NAME");
+        return usage(
+            format!("there is no flag `{typed}`: a living VM is never deleted"),
+            format!(
+                "microagent halt {workspace} && microagent delete {workspace}; use kill instead of \
+                 halt when the guest does not answer"
+            ),
+        );
+    }
     if !typed.starts_with('-') {
         return usage(
             format!("unexpected word `{typed}`"),

@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) color: Option<ColorChoice>,
     /// The command, once its word came.
     pub(super) command: Option<String>,
+    /// The first word behind the command that is no flag.
+    pub(super) first_word: Option<String>,
     /// The word directly after a `-v` that stands alone.
     pub(super) after_short_v: Vec<String>,
 }
@@ -54,11 +56,16 @@ pub(super) fn scan(root: &Command, words: &[OsString]) -> Seen {
             if shorts_take_next(command, &word[1..]) {
                 words.next();
             }
-        } else if let Some(sub) = command.find_subcommand(word.as_ref()) {
+        } else if let Some(sub) = command.find_subcommand(word.as_ref())
+            && seen.command.is_none()
+        {
             command = sub;
             seen.command = Some(sub.get_name().to_owned());
-        } else if ends_flags(command) {
-            break;
+        } else {
+            seen.first_word.get_or_insert_with(|| word.to_string());
+            if ends_flags(command) {
+                break;
+            }
         }
     }
     seen

@@ -66,7 +66,7 @@ fn a_flag_given_twice_is_no_mistake() {
     else {
         panic!()
     };
-    assert_eq!(args.memory.unwrap().bytes(), 2 << 30);
+    assert_eq!(args.workspace.memory.unwrap().bytes(), 2 << 30);
 }
 
 #[test]

@@ -3,13 +3,26 @@
 
 mod complete;
 mod completions;
+mod containment;
+mod create;
+mod delete;
 mod doctor;
+mod ending;
+mod events;
+mod exec;
 mod host;
+mod list;
 mod man;
+mod new_workspace;
 mod profiles;
 mod run;
+mod session;
+mod several;
+mod start;
+mod status;
 mod supervisor;
 mod version;
+mod wait;
 
 use crate::args::Command;
 use crate::error::Failure;
@@ -24,6 +37,21 @@ pub(crate) fn perform(
 ) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::perform(*args, global, printer),
+        Command::Create(args) => create::perform(*args, global, printer),
+        Command::Start(args) => start::perform(args, global, printer),
+        Command::Halt(args) => ending::perform_halt(args, global, printer),
+        Command::Stop(args) => ending::perform_stop(args, global, printer),
+        Command::Kill(args) => ending::perform_kill(args, global, printer),
+        Command::Pause(args) => containment::perform_pause(args, global, printer),
+        Command::Resume(args) => containment::perform_resume(args, global, printer),
+        Command::Quarantine(args) => containment::perform_quarantine(args, global, printer),
+        Command::Delete(args) => delete::perform(args, global, printer),
+        Command::Wait(args) => wait::perform(args, global, printer),
+        Command::Exec(args) => exec::perform(*args, global, printer),
+        Command::Status(args) => status::perform(&args, global, printer),
+        Command::List(args) => list::perform_list(&args, global, printer),
+        Command::Ps(args) => list::perform_ps(&args, global, printer),
+        Command::Events(args) => events::perform(&args, global, printer),
         Command::Doctor(_) => doctor::perform(global, printer),
         Command::Host(_) => host::perform(global, printer),
         Command::Profiles(_) => profiles::perform(printer),

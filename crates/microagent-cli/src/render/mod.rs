@@ -2,5 +2,10 @@
 //! file, a clock or a process.
 
 pub(crate) mod escape;
+mod image;
 pub(crate) mod json;
 pub(crate) mod table;
+pub(crate) mod time;
+pub(crate) mod workspace;
+
+pub(crate) use image::short_image;

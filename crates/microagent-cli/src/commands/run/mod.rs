@@ -1,11 +1,9 @@
 //! `run`: one command in a fresh workspace.
 
-mod environment;
 mod report;
 mod settings;
-mod streams;
 
-use microagent_workspace::{Interrupt, RunStreams};
+use microagent_workspace::Interrupt;
 
 use crate::args::RunArgs;
 use crate::error::Failure;
@@ -13,7 +11,6 @@ use crate::printer::{Format, Printer};
 use crate::progress_bar::ProgressBars;
 use crate::settings::GlobalSettings;
 use crate::signals;
-use streams::{Capture, Passage, TerminalInput};
 
 /// Runs the command and returns its code.
 pub(crate) fn perform(
@@ -33,24 +30,10 @@ fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, 
         printer.note(note);
     }
     let mut progress = ProgressBars::new(printer);
-    let input = plan
-        .detach_keys
-        .clone()
-        .map(|keys| TerminalInput::new(keys, &interrupt));
-    let stdin = streams::stdin(plan.stdin, input.as_ref());
-    let mut capture = Capture::new(plan.output_limit);
-    let mut passage = Passage;
-    let sink = match printer.format() {
-        Format::Json => &mut capture as _,
-        Format::Text => &mut passage as _,
-    };
-    let streams = RunStreams { stdin, sink };
-    let ended =
-        microagent_workspace::run(&context, &plan.settings, streams, &mut progress, &interrupt);
+    let (ended, capture) = plan.attachment.lend(&interrupt, |streams| {
+        microagent_workspace::run(&context, &plan.settings, streams, &mut progress, &interrupt)
+    });
     drop(progress);
-    if let Some(input) = &input {
-        input.restore();
-    }
     let report = ended.map_err(|error| Failure::of_library(&error))?;
     match printer.format() {
         Format::Text => report::tell(&report, &plan, printer),

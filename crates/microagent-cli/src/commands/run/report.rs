@@ -1,18 +1,16 @@
 //! What came of a run, for people and as a document.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use microagent_os::terminal::{self, StandardStream};
 use microagent_wire::exit_code;
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_workspace::workload::is_bare_shell;
 use microagent_workspace::{CommandEnd, RunReport};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::settings::{RunPlan, Stdin};
-use super::streams::Capture;
+use super::settings::RunPlan;
+use crate::commands::session::outcome;
+use crate::commands::session::streams::{Capture, Stdin};
 use crate::printer::Printer;
-use crate::render::json;
 
 /// Says what the command's own output does not: why it did not start, that it ran out of time, that
 /// the workspace is still there. Notes only where somebody looks; stderr is the guest's otherwise.
@@ -38,7 +36,7 @@ pub(super) fn tell(report: &RunReport, plan: &RunPlan, printer: &Printer) {
     if report.kept && plan.settings.keep == microagent_workspace::Keep::Halted {
         printer.note(&format!("`{}` is kept", report.workspace));
     }
-    let had_no_input = plan.stdin == Stdin::EndOfFile && !plan.command_given;
+    let had_no_input = plan.attachment.stdin == Stdin::EndOfFile && !plan.command_given;
     if had_no_input
         && is_bare_shell(&report.argv)
         && report.outcome.end.exit_code() == exit_code::DONE
@@ -72,59 +70,20 @@ pub(super) fn document(report: &RunReport, capture: &Capture, plan: &RunPlan) ->
         },
     });
     let fields = document.as_object_mut().expect("an object was made above");
-    outcome(report, plan, fields);
-    let outcome = &report.outcome;
-    stream("stdout", &capture.stdout, outcome.stdout_bytes, fields);
-    stream("stderr", &capture.stderr, outcome.stderr_bytes, fields);
+    outcome::fields(
+        &report.outcome,
+        capture,
+        fault(report, plan).as_ref(),
+        fields,
+    );
     document
-}
-
-fn outcome(report: &RunReport, plan: &RunPlan, fields: &mut Map<String, Value>) {
-    let outcome = &report.outcome;
-    let (word, code, signal) = match &outcome.end {
-        CommandEnd::Exited { code } => ("exited", Some(*code), None),
-        CommandEnd::Signaled { signal } => ("signaled", None, Some(signal.to_string())),
-        CommandEnd::TimedOut => ("timed_out", None, None),
-        CommandEnd::NotStarted { .. } => ("not_started", None, None),
-    };
-    let error = fault(report, plan).map(|fault| json::error(&fault));
-    fields.insert("outcome".into(), word.into());
-    fields.insert("exitCode".into(), code.into());
-    fields.insert("signal".into(), signal.into());
-    fields.insert("startedAt".into(), outcome.started_at.to_string().into());
-    fields.insert("endedAt".into(), outcome.ended_at.to_string().into());
-    fields.insert("durationMs".into(), outcome.duration_ms().into());
-    fields.insert("error".into(), error.into());
-}
-
-/// Text where the bytes are text, else base64, and how much there was in all.
-fn stream(name: &str, kept: &[u8], total_bytes: u64, fields: &mut Map<String, Value>) {
-    let (text, encoding) = match std::str::from_utf8(kept) {
-        Ok(text) => (text.to_owned(), "utf8"),
-        Err(_) => (BASE64.encode(kept), "base64"),
-    };
-    fields.insert(name.to_owned(), text.into());
-    fields.insert(format!("{name}Encoding"), encoding.into());
-    fields.insert(format!("{name}Bytes"), total_bytes.into());
-    let truncated = total_bytes > kept.len() as u64;
-    fields.insert(format!("{name}Truncated"), truncated.into());
 }
 
 /// Why the command has no code of its own; none when it has.
 fn fault(report: &RunReport, plan: &RunPlan) -> Option<Fault> {
     match &report.outcome.end {
         CommandEnd::Exited { .. } | CommandEnd::Signaled { .. } => None,
-        CommandEnd::TimedOut => {
-            let limit = plan.settings.timeout.unwrap_or_default();
-            let limit = microagent_types::Span::from(limit);
-            Some(
-                Fault::new(
-                    FaultKind::Timeout,
-                    format!("the command did not end within {limit} and was ended"),
-                )
-                .with_hint("allow more time with --timeout DUR, or none with --timeout 0"),
-            )
-        }
+        CommandEnd::TimedOut => Some(outcome::timed_out(plan.attachment.timeout)),
         CommandEnd::NotStarted { message, .. } => Some(not_started(report, message)),
     }
 }

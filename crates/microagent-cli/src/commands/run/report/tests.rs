@@ -3,7 +3,7 @@
 use super::{document, fault};
 use crate::args::{Command, Parsed, parse};
 use crate::commands::run::settings::{RunPlan, resolve};
-use crate::commands::run::streams::Capture;
+use crate::commands::session::streams::Capture;
 use crate::printer::Format;
 use microagent_types::{ByteSize, Digest, SignalName, Timestamp};
 use microagent_workspace::guest_session::SessionSink as _;

@@ -1,7 +1,8 @@
 //! What the words of `run` come to.
 
-use super::{RunPlan, Stdin, resolve};
+use super::{RunPlan, resolve};
 use crate::args::{Command, Parsed, parse};
+use crate::commands::session::streams::Stdin;
 use crate::error::Failure;
 use crate::printer::Format;
 use microagent_types::ByteSize;
@@ -39,9 +40,8 @@ fn every_default_is_filled_in() {
     assert_eq!(settings.size.profile, Profile::Medium);
     assert_eq!((settings.timeout, settings.ready_timeout), (None, None));
     assert_eq!(settings.keep, Keep::Nothing);
-    assert_eq!(plan.stdin, Stdin::EndOfFile);
+    assert_eq!(plan.attachment.stdin, Stdin::EndOfFile);
     assert_eq!(settings.output_limit_bytes, None);
-    assert_eq!(plan.output_limit, ByteSize::from_mib(10));
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn flags_reach_the_request() {
     assert_eq!((mediation.port.get(), mediation.required), (2048, false));
     assert_eq!(settings.network.publish.len(), 1);
     assert_eq!(settings.workload.user.as_deref(), Some("app"));
-    assert_eq!(plan.stdin, Stdin::Passed);
-    assert_eq!(plan.detach_keys, None);
+    assert_eq!(plan.attachment.stdin, Stdin::Passed);
+    assert_eq!(plan.attachment.tty, None);
 }
 
 #[test]

@@ -11,11 +11,19 @@ use microagent_types::ByteSize;
 use microagent_workspace::Interrupt;
 use microagent_workspace::guest_session::SessionSink;
 
-use super::settings::Stdin;
 use crate::detach_keys::{DetachKeys, DetachSearch};
 
+/// Where the command's stdin comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Stdin {
+    /// It reads end of file.
+    EndOfFile,
+    /// This process's stdin is passed on.
+    Passed,
+}
+
 /// Output goes to this process's own streams.
-pub(super) struct Passage;
+pub(in crate::commands) struct Passage;
 
 impl SessionSink for Passage {
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -35,17 +43,17 @@ impl SessionSink for Passage {
 
 /// Output is kept for a document, each stream up to a limit.
 #[derive(Debug)]
-pub(super) struct Capture {
+pub(in crate::commands) struct Capture {
     limit: usize,
     /// The first bytes of stdout.
-    pub(super) stdout: Vec<u8>,
+    pub(in crate::commands) stdout: Vec<u8>,
     /// The first bytes of stderr.
-    pub(super) stderr: Vec<u8>,
+    pub(in crate::commands) stderr: Vec<u8>,
 }
 
 impl Capture {
     /// Keeps at most `limit` of each stream.
-    pub(super) fn new(limit: ByteSize) -> Self {
+    pub(in crate::commands) fn new(limit: ByteSize) -> Self {
         Self {
             limit: usize::try_from(limit.bytes()).unwrap_or(usize::MAX),
             stdout: Vec::new(),
@@ -72,7 +80,10 @@ fn keep(kept: &mut Vec<u8>, bytes: &[u8], limit: usize) {
 }
 
 /// What the library reads the command's stdin from.
-pub(super) fn stdin(stdin: Stdin, input: Option<&TerminalInput>) -> Option<Box<dyn Read + Send>> {
+pub(in crate::commands) fn stdin(
+    stdin: Stdin,
+    input: Option<&TerminalInput>,
+) -> Option<Box<dyn Read + Send>> {
     match (stdin, input) {
         (Stdin::EndOfFile, _) => None,
         (Stdin::Passed, Some(input)) => Some(Box::new(input.clone())),
@@ -85,7 +96,7 @@ pub(super) fn stdin(stdin: Stdin, input: Option<&TerminalInput>) -> Option<Box<d
 /// The library reads only once the session is there, so until then Ctrl-C still is a signal that ends
 /// the boot. Clones share the raw mode.
 #[derive(Debug, Clone)]
-pub(super) struct TerminalInput {
+pub(in crate::commands) struct TerminalInput {
     shared: Arc<Mutex<Raw>>,
     search: Arc<Mutex<DetachSearch>>,
     interrupt: Interrupt,
@@ -100,7 +111,7 @@ enum Raw {
 
 impl TerminalInput {
     /// The terminal behind stdin; nothing is changed yet.
-    pub(super) fn new(keys: DetachKeys, interrupt: &Interrupt) -> Self {
+    pub(in crate::commands) fn new(keys: DetachKeys, interrupt: &Interrupt) -> Self {
         Self {
             shared: Arc::new(Mutex::new(Raw::NotYet)),
             search: Arc::new(Mutex::new(DetachSearch::new(keys))),
@@ -109,7 +120,7 @@ impl TerminalInput {
     }
 
     /// Restores the terminal, for good: a read that comes later changes nothing any more.
-    pub(super) fn restore(&self) {
+    pub(in crate::commands) fn restore(&self) {
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Raw::Over;
     }
 

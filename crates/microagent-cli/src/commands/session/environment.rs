@@ -10,14 +10,14 @@ use microagent_types::env_vars::read_named;
 use microagent_types::{EnvName, Environment};
 use microagent_wire::fault::{Fault, FaultKind};
 
-use crate::args::invalid_text;
+use crate::args::{EnvironmentArgs, invalid_text};
 use crate::error::usage;
 
 /// Largest environment file in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads files in order, then flags over them.
-pub(super) fn resolve(
+fn resolve(
     files: &[impl AsRef<Path>],
     flags: &[String],
     of_this_process: impl Fn(&EnvName) -> Option<String>,
@@ -41,8 +41,8 @@ pub(super) fn resolve(
 }
 
 /// As [`resolve`], where a name without a value takes that of this process.
-pub(super) fn of_args(files: &[impl AsRef<Path>], flags: &[String]) -> Result<Environment, Fault> {
-    resolve(files, flags, read_named)
+pub(in crate::commands) fn of_args(args: &EnvironmentArgs) -> Result<Environment, Fault> {
+    resolve(&args.env_file, &args.env, read_named)
 }
 
 fn set(

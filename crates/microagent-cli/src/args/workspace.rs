@@ -1,0 +1,80 @@
+//! The flags that say what a new workspace is: shared by `run` and `create`.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueHint};
+use microagent_types::{ByteSize, GuestPath, ImageSource, SignalName, VcpuCount, WorkspaceName};
+use microagent_workspace::Profile;
+
+use super::environment::EnvironmentArgs;
+use super::network::NetworkArgs;
+
+const SIZE: &str = "Size of the workspace";
+const COMMAND: &str = "The command";
+
+/// What a new workspace is.
+#[derive(Debug, Args)]
+pub(crate) struct WorkspaceArgs {
+    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:FILE.tar
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) image: Option<ImageSource>,
+
+    /// tiny, small, medium or large: see `microagent profiles`
+    #[arg(long, value_name = "NAME", default_value = "medium", value_parser = profile_parser(), hide_possible_values = true, help_heading = SIZE)]
+    pub(crate) profile: Profile,
+
+    /// Memory, for example 512M [default: the profile's]
+    #[arg(short, long, value_name = "SIZE", help_heading = SIZE)]
+    pub(crate) memory: Option<ByteSize>,
+
+    /// Virtual CPUs, 1 to 32 [default: the profile's]
+    #[arg(long, value_name = "N", help_heading = SIZE)]
+    pub(crate) cpus: Option<VcpuCount>,
+
+    /// Size of the root disk, which is sparse [default: the profile's]
+    #[arg(long, value_name = "SIZE", help_heading = SIZE)]
+    pub(crate) disk_size: Option<ByteSize>,
+
+    /// Variables of the command.
+    #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
+
+    /// In place of the image's entrypoint and its command; "" clears it
+    #[arg(long, value_name = "WORD", help_heading = COMMAND)]
+    pub(crate) entrypoint: Option<String>,
+
+    /// Who runs it, by name or number [default: the image's, else root]
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = COMMAND)]
+    pub(crate) user: Option<String>,
+
+    /// Where it runs; created when missing [default: the image's, else /]
+    #[arg(short, long, value_name = "PATH", help_heading = COMMAND)]
+    pub(crate) workdir: Option<GuestPath>,
+
+    /// Host name of the guest [default: the name of the workspace]
+    #[arg(long, value_name = "NAME", help_heading = COMMAND)]
+    pub(crate) hostname: Option<WorkspaceName>,
+
+    /// What asks it to stop [default: the image's, else TERM]
+    #[arg(long, value_name = "SIG", help_heading = COMMAND)]
+    pub(crate) stop_signal: Option<SignalName>,
+
+    /// A label of the workspace; not sent to the guest
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<String>,
+
+    /// Network, published ports, mediation.
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    /// A kernel in place of the installed one
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) kernel: Option<PathBuf>,
+}
+
+/// Profiles by name, so that a misspelt one can be answered with the nearest.
+fn profile_parser() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(Profile::ALL.map(Profile::as_str))
+        .map(|name| name.parse().expect("only names of profiles get here"))
+}
