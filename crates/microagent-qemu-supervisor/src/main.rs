@@ -1,50 +1,16 @@
-//! The executable of the `qemu` backend. All that it does is in the libraries.
+//! The executable of the `qemu` backend: it chooses the backend and where log lines go. Everything
+//! else is in the libraries; nothing may be decided here.
 
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
-fn main() -> ExitCode {
-    linux::main()
-}
+#[path = "main/linux.rs"]
+mod platform;
 
 #[cfg(not(target_os = "linux"))]
+#[path = "main/absent.rs"]
+mod platform;
+
 fn main() -> ExitCode {
-    // This backend runs on Linux; elsewhere the executable is not shipped.
-    ExitCode::from(2)
-}
-
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::io;
-    use std::process::ExitCode;
-
-    use microagent_qemu_supervisor::backend::QemuBackend;
-    use microagent_types::env_vars::EnvVar;
-    use tracing_subscriber::EnvFilter;
-
-    /// What is logged when nobody says otherwise: a monitor's log keeps what the VMM says.
-    const MONITOR_LOG: &str = "info";
-    const REQUEST_LOG: &str = "warn";
-
-    pub(super) fn main() -> ExitCode {
-        let arguments = std::env::args_os()
-            .skip(1)
-            .map(|word| word.to_string_lossy().into_owned());
-        let arguments: Vec<String> = arguments.collect();
-        let is_monitor = arguments.first().is_some_and(|mode| mode == "monitor");
-        log_to_stderr(if is_monitor { MONITOR_LOG } else { REQUEST_LOG });
-        microagent_supervisor::run(&QemuBackend::from_environment(), arguments.into_iter())
-    }
-
-    fn log_to_stderr(default: &str) {
-        let wanted = EnvVar::Log.read();
-        let filter = wanted
-            .and_then(|words| EnvFilter::try_new(words).ok())
-            .unwrap_or_else(|| EnvFilter::new(default));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(false)
-            .with_writer(io::stderr)
-            .init();
-    }
+    platform::main()
 }
