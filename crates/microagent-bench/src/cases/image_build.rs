@@ -1,0 +1,127 @@
+//! An OCI layout to an ext4 image, beside `umoci unpack` and `mke2fs -d`, with the peak of our memory.
+//!
+//! No command imports an image alone yet, so ours is a child process of this program that calls the
+//! image store as the library does.
+
+use crate::bench::{Bench, Report, timed};
+use crate::sample_image;
+use anyhow::{Context as _, Result};
+use microagent_rootfs::{BuildOptions, CancelToken, ImageStore, Limits, Silent};
+use microagent_test::image::Tool;
+use microagent_types::{Arch, ImageSource};
+use std::cell::Cell;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+const OURS: &str = "import of 500 MB, 16 000 files, 3 gzip layers";
+const REFERENCE: &str = "umoci unpack, then mke2fs -d";
+/// Makes this program the child that imports.
+const CHILD_WORD: &str = "--import-into";
+const IMAGE_SIZE: &str = "800M";
+
+pub(crate) fn measure(bench: &Bench) -> Result<Report> {
+    for tool in ["umoci", "mke2fs"] {
+        if !Tool::is_here(tool) {
+            let reason = format!("`{tool}` is not installed here");
+            return Ok(Report::no_counterpart(OURS, REFERENCE, reason));
+        }
+    }
+    let layout = sample_image::ensure()?;
+    let work = bench.home().work_dir();
+    let peak_kib = Cell::new(0);
+    let comparison = bench.compare(
+        || {
+            let (time, peak) = import(&layout, &work.join("store"))?;
+            peak_kib.set(peak_kib.get().max(peak));
+            Ok(time)
+        },
+        || unpack(&layout, &work.join("unpacked")),
+    )?;
+    let peak_mib = f64::from(u32::try_from(peak_kib.get()).unwrap_or(u32::MAX)) / 1024.0;
+    Ok(Report::new(OURS, REFERENCE, comparison).with_figure("peak_mib", peak_mib))
+}
+
+fn import(layout: &Path, store: &Path) -> Result<(Duration, u64)> {
+    let mut peak = String::new();
+    let time = timed(|| {
+        let output = Command::new(std::env::current_exe()?)
+            .arg(CHILD_WORD)
+            .args([store, layout])
+            .output()?;
+        anyhow::ensure!(
+            output.status.success(),
+            "the import failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        peak = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok(())
+    })?;
+    std::fs::remove_dir_all(store)?;
+    Ok((time, peak.parse().context("the child tells its peak")?))
+}
+
+fn unpack(layout: &Path, folder: &Path) -> Result<Duration> {
+    std::fs::create_dir(folder)?;
+    let time = timed(|| {
+        Tool::new("umoci")
+            .args(["unpack", "--image"])
+            .arg(format!("{}:latest", layout.display()))
+            .arg(folder.join("bundle"))
+            .ok()?;
+        Tool::new("mke2fs")
+            .args(["-q", "-F", "-t", "ext4", "-d"])
+            .arg(folder.join("bundle/rootfs"))
+            .arg(folder.join("image"))
+            .arg(IMAGE_SIZE)
+            .ok()
+    })?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(time)
+}
+
+/// What the child does: imports, and prints its peak of resident memory in KiB. `None` when this
+/// process is no such child.
+pub(crate) fn as_child(words: &[String]) -> Result<Option<ExitCode>> {
+    let [word, store, layout] = words else {
+        return Ok(None);
+    };
+    if word != CHILD_WORD {
+        return Ok(None);
+    }
+    let source: ImageSource = format!("oci:{layout}").parse()?;
+    let options = BuildOptions {
+        arch: Arch::current().context("guests run on this processor")?,
+        limits: Limits::ORDINARY,
+        cancel: CancelToken::new(),
+    };
+    ImageStore::open(Path::new(store))?.ensure(&source, &options, &mut Silent)?;
+    println!(
+        "{}",
+        peak_kib(&std::fs::read_to_string("/proc/self/status")?)?
+    );
+    Ok(Some(ExitCode::SUCCESS))
+}
+
+fn peak_kib(status: &str) -> Result<u64> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse().ok())
+        .context("the kernel tells the peak of a process")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_read_from_the_kernel_s_words() {
+        assert_eq!(
+            peak_kib("Name:\tx\nVmHWM:\t  123456 kB\n").unwrap(),
+            123_456
+        );
+        peak_kib("Name:\tx\n").unwrap_err();
+    }
+}

@@ -1,1 +1,0 @@
-//! Measures us beside a reference and prints ratios.
