@@ -352,7 +352,7 @@ fn the_end_of_input_ends_a_shell() {
     let outcome = host.to_the_end();
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     assert!(
-        text.contains("\n42\r\n") && text.contains("24 80"),
+        text.contains("42\r\n") && text.contains("24 80"),
         "{text:?}"
     );
     assert_eq!(outcome.exit.code, Some(0));
