@@ -135,15 +135,9 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
         });
         return shut_down(&say, &mut reader, EndCause::Workload, None);
     }
-    while script.floods {
-        if !say(&GuestMessage::Heartbeat {
-            uptime_ms: uptime(),
-            load: 0,
-            memory_available_bytes: 0,
-            sessions: 0,
-        }) {
-            return wait_for_end(ended);
-        }
+    if script.floods {
+        flood(&say);
+        return wait_for_end(ended);
     }
     let (halts, halted) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -188,6 +182,17 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
             }
         }
     }
+}
+
+/// Says the same thing without end, until nobody listens any more.
+fn flood(say: &dyn Fn(&GuestMessage) -> bool) {
+    let beat = GuestMessage::Heartbeat {
+        uptime_ms: 0,
+        load: 0,
+        memory_available_bytes: 0,
+        sessions: 0,
+    };
+    while say(&beat) {}
 }
 
 fn wait_for_end(ended: &Receiver<()>) -> GuestEnd {
@@ -366,7 +371,10 @@ fn run_command(stream: UnixStream, exec: ExecRequest) -> std::io::Result<()> {
         stderr_bytes: counted(stderr),
         ..SessionExit::default()
     };
-    send(&stream, &Frame::control(&SessionOutput::Exit(exit)))
+    send(&stream, &Frame::control(&SessionOutput::Exit(exit)))?;
+    // The thread that reads input holds the connection too.
+    let stream = stream.lock().expect("no thread panics with the lock");
+    stream.shutdown(std::net::Shutdown::Both)
 }
 
 fn pump_output(

@@ -10,7 +10,6 @@
 //! at rest.
 
 use super::acts::{Act, Step};
-use super::event::Phase;
 use super::owner::{Owner, Stage, StartFailure};
 use super::timers::Timer;
 use crate::backend::VmExit;
@@ -41,19 +40,7 @@ impl Owner<'_> {
         if matches!(self.stage, Stage::Draining(_) | Stage::Done) {
             return;
         }
-        if self.is_starting() && self.start_failure.is_none() {
-            let phase = match self.stage {
-                Stage::AwaitingHello => Phase::Hello,
-                _ => Phase::Ready,
-            };
-            let name = &self.plan.workspace.name;
-            let message = format!("the VM of `{name}` ended before its guest was ready");
-            self.start_failure = Some(StartFailure {
-                phase,
-                reason: FailReason::BootFailed,
-                fault: Fault::new(FaultKind::Guest, message),
-            });
-        }
+        self.died_in = self.phase();
         self.stage = Stage::Draining(exit);
         for timer in [
             Timer::Hello,
@@ -75,7 +62,9 @@ impl Owner<'_> {
             return;
         }
         // A guest that is killed has no last words that would change anything.
-        let killed = self.act.as_ref().is_some_and(Act::ends_vm) || self.abandonment.is_some();
+        let killed = self.act.as_ref().is_some_and(Act::ends_vm)
+            || self.abandonment.is_some()
+            || self.start_failure.is_some();
         let said_all = killed || self.control.is_none() || self.guest_said_poweroff();
         if self.console_drained && said_all {
             self.finish().await;
@@ -97,6 +86,16 @@ impl Owner<'_> {
             _ => None,
         };
         self.stage = Stage::Done;
+        if exit.is_some() && !self.was_ready && self.start_failure.is_none() {
+            // The guest's own word, if it had one, has come by now.
+            let name = &self.plan.workspace.name;
+            let message = format!("the VM of `{name}` ended before its guest was ready");
+            self.start_failure = Some(StartFailure {
+                phase: self.died_in,
+                reason: FailReason::BootFailed,
+                fault: Fault::new(FaultKind::Guest, message),
+            });
+        }
         let act = self.act.take();
         let refused = self.machine.is_none() && act.is_none() && self.abandonment.is_none();
         let (state, release, detail) = self.judge(exit, act.as_ref(), refused);

@@ -157,6 +157,8 @@ pub(super) struct Owner<'a> {
     pub(super) mediation_error: Option<String>,
     pub(super) console_drained: bool,
     pub(super) host_ends: bool,
+    pub(super) was_ready: bool,
+    pub(super) died_in: Phase,
     pub(super) tasks: Vec<AbortHandle>,
     pub(super) held: Held,
 }
@@ -208,6 +210,8 @@ impl<'a> Owner<'a> {
             mediation_error: serving.mediation_error,
             console_drained: false,
             host_ends: false,
+            was_ready: false,
+            died_in: Phase::Launch,
             tasks,
             held: Held {
                 _lease: serving.lease,
@@ -422,7 +426,7 @@ impl<'a> Owner<'a> {
         self.fail_start(phase, FailReason::GuestUnresponsive, fault);
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match self.stage {
             Stage::Launching => Phase::Launch,
             Stage::AwaitingHello => Phase::Hello,
@@ -432,10 +436,7 @@ impl<'a> Owner<'a> {
 
     /// Whether nobody has been told yet that the guest is ready.
     pub(super) fn is_starting(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Launching | Stage::AwaitingHello | Stage::Booting
-        )
+        !self.was_ready && self.stage != Stage::Done
     }
 
     /// Whether the VM is to end before it was ever ready.
@@ -446,7 +447,9 @@ impl<'a> Owner<'a> {
     }
 
     pub(super) fn kill_vm(&mut self) {
-        if let Some(vm) = &self.machine {
+        if let Some(vm) = &self.machine
+            && !matches!(self.stage, Stage::Draining(_) | Stage::Done)
+        {
             if let Err(error) = vm.kill() {
                 tracing::error!(%error, "the VM was not killed");
             }
@@ -627,6 +630,7 @@ impl<'a> Owner<'a> {
             return;
         }
         self.stage = Stage::Running;
+        self.was_ready = true;
         self.timers.clear(Timer::Silence);
         self.timers.clear(Timer::Ready);
         let now = clock::now();

@@ -220,6 +220,7 @@ impl Owner<'_> {
             self.plan.workspace.name
         );
         self.refuse_start(Fault::new(FaultKind::WrongState, message));
+        self.was_ready = true;
         self.stage = Stage::Running;
     }
 }
