@@ -9,13 +9,15 @@
 //!
 //! Modules in reading order: [`store`] is what callers use; [`entry`] and [`flatten`] are the
 //! rules of layers; [`assemble`] joins reading, rules and writing; [`cache_key`], [`image_record`]
-//! and [`progress`] are its values; [`clone`] copies a disk.
+//! and [`progress`] are its values; [`clone`] copies a disk,
+//! [`data_disk`] makes others.
 
 #![forbid(unsafe_code)]
 
 pub mod assemble;
 pub mod cache_key;
 pub mod clone;
+pub mod data_disk;
 pub mod disk_sink;
 pub mod entry;
 pub mod error;

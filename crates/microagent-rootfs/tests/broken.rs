@@ -16,7 +16,10 @@ use microagent_rootfs::{
     BuildOptions, BuiltImage, CancelToken, ImageStore, Limits, OciError, ProgressStep, RootfsError,
     Silent,
 };
-use microagent_test::image::{Flaw, Image, Layer, Packing, Tool};
+use microagent_test::{
+    fsck,
+    image::{Flaw, Image, Layer, Packing, Tool},
+};
 use microagent_types::{Arch, ImageSource};
 
 struct Bench {
@@ -95,9 +98,9 @@ fn two_layers() -> Image {
         .layer(
             Layer::new()
                 .folder("etc", 0o755)
-                .file("etc/a", 0o644, &[7; 100_000]),
+                .file("etc/a", 0o644, &vec![7; 100_000]),
         )
-        .layer(Layer::new().file("etc/b", 0o644, &[8; 100_000]))
+        .layer(Layer::new().file("etc/b", 0o644, &vec![8; 100_000]))
 }
 
 #[test]
@@ -444,6 +447,40 @@ fn a_tarball_is_an_image_in_every_packing_and_its_marks_are_files() {
             "{name}: {listed}"
         );
     }
+}
+
+#[test]
+fn a_data_disk_is_empty_or_holds_a_tarball_and_says_when_it_is_too_small() {
+    use microagent_rootfs::{ImageSize, data_disk};
+    let bench = Bench::new();
+    for mib in [16, 100, 5000] {
+        let disk = bench.path(&format!("empty{mib}"));
+        let size = microagent_types::ByteSize::from_mib(mib);
+        data_disk::create_empty(&disk, size, [mib.to_le_bytes()[0]; 16]).unwrap();
+        fsck::clean(&disk).unwrap();
+        assert_eq!(std::fs::metadata(&disk).unwrap().len(), mib << 20);
+    }
+    let script = "mkdir t; head -c 30M /dev/urandom > t/file; tar -C t -cf d.tar .";
+    Tool::new("bash")
+        .args(["-ec", script])
+        .within(bench.folder.path())
+        .ok()
+        .unwrap();
+    let source = format!("rootfs:{}", bench.path("d.tar").display())
+        .parse()
+        .unwrap();
+    let make = |name: &str, size| {
+        data_disk::create_from_tarball(&bench.path(name), &source, size, &options(), &mut Silent)
+    };
+    let error = make("small", ImageSize::Exact(20 << 20)).unwrap_err();
+    let RootfsError::TooSmall { needed, .. } = error else {
+        panic!("{}", chain(&error))
+    };
+    assert!(!bench.path("small").exists());
+    make("enough", ImageSize::Exact(needed.bytes())).unwrap();
+    make("fitted", ImageSize::Fit).unwrap();
+    fsck::clean(&bench.path("enough")).unwrap();
+    fsck::clean(&bench.path("fitted")).unwrap();
 }
 
 #[test]

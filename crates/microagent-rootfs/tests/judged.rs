@@ -71,7 +71,7 @@ touch -h -d '2001-02-03 04:05:06.7 UTC' odd/dangling
 touch -d '1999-12-31 23:59:59.999999999 UTC' usr odd
 "#;
 
-const MIDDLE: &str = r#"
+const MIDDLE: &str = r"
 umask 022
 mkdir -p bin etc gone opaque replaced/file odd many
 printf middle > etc/conf; chmod 600 etc/conf
@@ -86,16 +86,16 @@ chown 1:2 etc; chmod 711 etc
 for i in $(seq 1 7 700); do : > many/.wh.a-file-with-a-longer-name-$i; done
 printf new > many/new
 touch -d '2010-10-10 10:10:10 UTC' etc opaque
-"#;
+";
 
-const HIGHEST: &str = r#"
+const HIGHEST: &str = r"
 umask 022
 mkdir -p odd lib2/x
 : > .wh.gone
 : > odd/.wh.sparse
 printf top > odd/top; ln odd/top lib2/x/top
 printf three > odd/three
-"#;
+";
 
 /// Three layers with everything in them that is odd, as an OCI layout in `folder`.
 fn odd_image(folder: &Path) -> PathBuf {
