@@ -7,19 +7,19 @@ use std::rc::Rc;
 
 use microagent_linux_host::confine::exec::{ConfinedExecError, confined_exec};
 use microagent_linux_host::confine::{observe, plan};
-use microagent_linux_host::user_network::{self, PASST};
+use microagent_linux_host::user_network;
 use microagent_machine::{Accelerator, Capabilities};
 use microagent_os::process;
 use microagent_supervisor::backend::{
-    Backend, BackendError, BackendErrorKind, GuestAddresses, GuestDevice, HostFacts, HostNeeds,
-    HostReady, LaunchSpec, NetworkMode, Preparation,
+    Backend, BackendError, GuestAddresses, GuestDevice, HostFacts, HostNeeds, HostReady,
+    LaunchSpec, NetworkMode, Preparation,
 };
 use microagent_types::{Arch, BackendName};
 
 use crate::command_line::{FIRST_DATA_LUN, ROOT_SERIAL};
-use crate::host::{self, PASST_HINT, QEMU_HINT, Tools, VSOCK_DEVICE, VSOCK_DEVICE_HINT};
+use crate::failures;
+use crate::host::{self, Tools};
 use crate::preparation::QemuPreparation;
-use crate::vm::QEMU;
 
 /// Exit status of the internal mode when nobody but a person started it.
 const NOT_INHERITED: u8 = 2;
@@ -72,25 +72,16 @@ impl Backend for QemuBackend {
 
     fn check_host(&self, needs: &HostNeeds) -> Result<HostReady, Vec<BackendError>> {
         let mut problems = Vec::new();
-        let unsupported = |component, error: Box<dyn std::error::Error>| {
-            BackendError::new(BackendErrorKind::Unsupported, component, error)
-        };
-        if let Err(error) = self.tools.qemu() {
-            problems.push(unsupported(QEMU, error.into()).with_hint(QEMU_HINT));
+        problems.extend(self.tools.qemu().err().map(failures::no_qemu));
+        let vsock_device = self.tools.vsock_device();
+        problems.extend(vsock_device.err().map(failures::no_vsock_device));
+        if needs.network == NetworkMode::Nat {
+            problems.extend(self.tools.passt().err().map(failures::no_passt));
         }
-        if let Err(error) = self.tools.vsock_device() {
-            problems.push(unsupported(VSOCK_DEVICE, error.into()).with_hint(VSOCK_DEVICE_HINT));
-        }
-        if needs.network == NetworkMode::Nat
-            && let Err(error) = self.tools.passt()
-        {
-            problems.push(unsupported(PASST, error.into()).with_hint(PASST_HINT));
-        }
-        if let Err(error) = plan::plan(&observe::host_facts(), needs.confinement) {
-            problems.push(unsupported(QEMU, error.into()));
-        }
+        let plan = plan::plan(&observe::host_facts(), needs.confinement);
+        problems.extend(plan.err().map(failures::unconfined));
         let accelerator = self.tools.accelerator().unwrap_or_else(|error| {
-            problems.push(unsupported(QEMU, error.into()));
+            problems.push(failures::unusable_override(error));
             Accelerator::Emulation
         });
         if !problems.is_empty() {

@@ -20,13 +20,6 @@ use microagent_types::{AbsPath, Arch};
 
 /// The vsock device's program.
 pub(crate) const VSOCK_DEVICE: &str = "vhost-device-vsock";
-/// What a person can do about a missing vsock device.
-pub(crate) const VSOCK_DEVICE_HINT: &str = "install it with `cargo install vhost-device-vsock`";
-/// What a person can do about a missing `passt`.
-pub(crate) const PASST_HINT: &str =
-    "install the package `passt`, or use the network mode `isolated`";
-/// What a person can do about a missing QEMU.
-pub(crate) const QEMU_HINT: &str = "install QEMU (Debian: `qemu-system-x86` or `qemu-system-arm`), or name it in `MICROAGENT_QEMU`";
 
 const ASK_VERSION: Conversation = Conversation {
     limit: Duration::from_secs(1),

@@ -29,7 +29,8 @@ use tokio::net::UnixStream;
 
 use crate::command_line::{self, NETWORK_SOCKET, QMP_SOCKET};
 use crate::confinement::{self, OWN_EXECUTABLE};
-use crate::host::{PASST_HINT, QEMU_HINT, Tools, VSOCK_DEVICE, VSOCK_DEVICE_HINT};
+use crate::failures::{self, failed, unsupported};
+use crate::host::{Tools, VSOCK_DEVICE};
 use crate::qmp::{QemuVersion, Qmp, QmpError};
 use crate::vm::{Processes, QEMU, QemuVm, qmp_failure};
 use crate::vsock_device::{self, VsockDeviceError};
@@ -93,7 +94,7 @@ impl QemuPreparation {
         let program = self
             .tools
             .vsock_device()
-            .map_err(|error| missing(VSOCK_DEVICE, error).with_hint(VSOCK_DEVICE_HINT))?;
+            .map_err(failures::no_vsock_device)?;
         let program = fs::canonical(&program).unwrap_or(program);
         confinement::make_mount_point(&self.spec).map_err(|error| failed(VSOCK_DEVICE, error))?;
         vsock_device::start(&self.tools, &program, &self.spec)
@@ -102,10 +103,7 @@ impl QemuPreparation {
     }
 
     async fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
-        let program = self
-            .tools
-            .passt()
-            .map_err(|error| missing(PASST, error).with_hint(PASST_HINT))?;
+        let program = self.tools.passt().map_err(failures::no_passt)?;
         let asked = program.clone();
         // A program is run to its end, which must not hold up the loop.
         let features = tokio::task::spawn_blocking(move || user_network::observe(&asked))
@@ -174,7 +172,10 @@ impl QemuPreparation {
     }
 
     async fn start_qemu(&mut self) -> Result<(Running, Qmp, QemuVersion, Console), BackendError> {
-        let accelerator = self.tools.accelerator().map_err(unusable_override)?;
+        let accelerator = self
+            .tools
+            .accelerator()
+            .map_err(failures::unusable_override)?;
         let (qemu, console, control) = match self.confined.take() {
             Some(confined) => self.become_qemu(confined, accelerator).await?,
             None => {
@@ -224,10 +225,7 @@ impl QemuPreparation {
     }
 
     fn qemu_program(&self) -> Result<PathBuf, BackendError> {
-        let program = self
-            .tools
-            .qemu()
-            .map_err(|error| missing(QEMU, error).with_hint(QEMU_HINT))?;
+        let program = self.tools.qemu().map_err(failures::no_qemu)?;
         // A link may lead out of what a confined program sees.
         Ok(fs::canonical(&program).unwrap_or(program))
     }
@@ -258,7 +256,10 @@ impl QemuPreparation {
 
     /// Starts the child that will be QEMU and has it set itself up.
     async fn start_confined(&mut self) -> Result<Report, BackendError> {
-        let accelerator = self.tools.accelerator().map_err(unusable_override)?;
+        let accelerator = self
+            .tools
+            .accelerator()
+            .map_err(failures::unusable_override)?;
         let (mut launch, control) = self.qemu_launch()?;
         let setup = confinement::qemu_setup(&self.spec, &launch.program, accelerator);
         confinement::make_mount_point(&self.spec).map_err(|error| failed(QEMU, error))?;
@@ -285,17 +286,7 @@ impl QemuPreparation {
             let report = self.start_confined().await?;
             facts.take_report(&report);
         }
-        let planned = plan::plan(&facts, self.spec.confinement);
-        let plan = match planned {
-            Ok(plan) => plan,
-            Err(refusal) => {
-                return Err(
-                    BackendError::new(BackendErrorKind::Unsupported, QEMU, refusal).with_hint(
-                        "set `MICROAGENT_CONFINEMENT=auto` to start with what can be had",
-                    ),
-                );
-            }
-        };
+        let plan = plan::plan(&facts, self.spec.confinement).map_err(failures::unconfined)?;
         for (part, obstacle) in &plan.missing {
             tracing::info!(part = part.as_str(), %obstacle, "confinement without a part");
         }
@@ -318,17 +309,14 @@ impl QemuPreparation {
 type Started = (Running, Running, Qmp, QemuVersion, Console);
 
 fn arguments(spec: &LaunchSpec, accelerator: Accelerator) -> Result<Vec<OsString>, BackendError> {
-    command_line::arguments(spec, accelerator)
-        .map_err(|error| BackendError::new(BackendErrorKind::Unsupported, QEMU, error))
+    command_line::arguments(spec, accelerator).map_err(|error| unsupported(QEMU, error))
 }
 
 async fn greet(control: UnixStream, qemu: &Running) -> Result<(Qmp, QemuVersion), BackendError> {
     match Qmp::begin(control).await {
-        Ok((_, version)) if version < OLDEST_QEMU => Err(BackendError::new(
-            BackendErrorKind::Unsupported,
-            QEMU,
-            StartError::TooOld { found: version },
-        )),
+        Ok((_, version)) if version < OLDEST_QEMU => {
+            Err(unsupported(QEMU, StartError::TooOld { found: version }))
+        }
         Ok(begun) => Ok(begun),
         // A QEMU that refuses its command line says why on stderr and ends.
         Err(QmpError::Gone | QmpError::Broken(_)) => {
@@ -384,24 +372,6 @@ impl Preparation for QemuPreparation {
     fn abandon(mut self: Box<Self>) -> LocalFuture<'static, ()> {
         Box::pin(async move { self.end_children().await })
     }
-}
-
-fn missing(
-    component: &'static str,
-    error: microagent_linux_host::program::ProgramError,
-) -> BackendError {
-    BackendError::new(BackendErrorKind::Unsupported, component, error)
-}
-
-fn failed(
-    component: &'static str,
-    error: impl Into<Box<dyn std::error::Error + 'static>>,
-) -> BackendError {
-    BackendError::new(BackendErrorKind::Failed, component, error)
-}
-
-fn unusable_override(error: microagent_linux_host::kvm::InvalidOverride) -> BackendError {
-    BackendError::new(BackendErrorKind::Unsupported, QEMU, error)
 }
 
 fn vsock_device_failure(error: VsockDeviceError) -> BackendError {

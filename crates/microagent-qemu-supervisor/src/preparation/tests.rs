@@ -177,3 +177,15 @@ fn two_listeners_on_one_port_are_a_conflict() {
         assert_eq!(error.kind, BackendErrorKind::Conflict);
     });
 }
+
+#[test]
+fn a_qemu_that_the_user_named_wrongly_is_not_looked_for() {
+    in_loop(async {
+        let host = Host::new().program("vhost-device-vsock", DEVICE);
+        let error = host.failure().await;
+        assert_eq!(error.kind, BackendErrorKind::Unsupported);
+        let hint = error.hint.unwrap();
+        assert!(hint.starts_with("correct `MICROAGENT_QEMU`"), "{hint}");
+        assert!(children().is_empty(), "nothing stays behind");
+    });
+}
