@@ -227,10 +227,8 @@ fn listing(root: &Path) -> BTreeMap<String, String> {
             if metadata.is_dir() {
                 open.push(path.clone());
             } else {
-                groups
-                    .entry(metadata.ino())
-                    .or_default()
-                    .push_str(&format!(" {text}"));
+                let group = groups.entry(metadata.ino()).or_default();
+                write!(group, " {text}").unwrap();
             }
             listing.insert(text, describe(&root.join(&path), &metadata));
         }
