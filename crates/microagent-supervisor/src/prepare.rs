@@ -196,12 +196,28 @@ fn existing(context: &Context<'_>) -> Result<Option<Observed>, Fault> {
     match observe(context, Repair::None) {
         Ok(observed) => Ok(Some(observed)),
         Err(fault) if fault.kind == FaultKind::NotFound => {
-            // Absent, a leftover, or another id: what is there decides when it is begun.
+            // Absent, a leftover, another id, or half deleted: what is there decides when it is begun.
+            finish_delete(context)?;
             Ok(None)
         }
         Err(fault) if fault.kind == FaultKind::Busy && begun_for_us(context) => Ok(None),
         Err(fault) => Err(fault),
     }
+}
+
+/// A delete that was cut off has said that this workspace is to go; it keeps its name from nobody.
+fn finish_delete(context: &Context<'_>) -> Result<(), Fault> {
+    let stored = record_store::read::<WorkspaceRecord>(&context.paths.workspace_record());
+    let Ok(Some(stored)) = stored else {
+        return Ok(());
+    };
+    if stored.value.deleting.is_none() {
+        return Ok(());
+    }
+    let lock = context.lock(LOCK_PATIENCE)?;
+    workspace_folder::delete(&context.paths, lock, &context.request_id)
+        .map_err(|error| record_fault(&error))?;
+    Ok(())
 }
 
 fn begun_for_us(context: &Context<'_>) -> bool {

@@ -444,16 +444,25 @@ fn monitor_command(executable: std::path::PathBuf) -> Spawn {
     .fold(spawn, |spawn, (name, value)| spawn.variable(name, value))
 }
 
-/// A start under test passes its crash points on.
+/// A start under test names crash points for its monitor beside its own.
 #[cfg(feature = "crash-points")]
 fn crash_variables() -> impl Iterator<Item = (&'static str, String)> {
     #[expect(
         clippy::disallowed_methods,
         reason = "variables of tests, which no shipped build reads"
     )]
-    ["MICROAGENT_TEST_CRASH_AT", "MICROAGENT_TEST_CRASH_LOG"]
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var(name).ok()?)))
+    [
+        (
+            "MICROAGENT_TEST_MONITOR_CRASH_AT",
+            "MICROAGENT_TEST_CRASH_AT",
+        ),
+        (
+            "MICROAGENT_TEST_MONITOR_CRASH_LOG",
+            "MICROAGENT_TEST_CRASH_LOG",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(given, passed)| Some((passed, std::env::var(given).ok()?)))
 }
 
 #[cfg(not(feature = "crash-points"))]
