@@ -1,6 +1,6 @@
 //! Opens a source and finds the one image in it that was asked for.
 //!
-//! A folder and an archive differ only in where a blob lies, so both give a [`BlobStore`] and the
+//! A folder and an archive differ only in where a blob lies, so both give a `BlobStore` and the
 //! way from index to layers is walked once, here. A registry has a place beside them: it gives a
 //! store too, with blobs that are fetched first.
 
