@@ -15,6 +15,7 @@ use crate::generated_name;
 use crate::guest_session::SessionSink;
 use crate::images::{self, ReadyImage};
 use crate::interrupt::Interrupt;
+use crate::leftovers;
 use crate::making::{Lasting, Making, check_interrupt, request};
 use crate::outcome::CommandOutcome;
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
@@ -156,6 +157,7 @@ pub fn run(
     let supervisor = supervisors::choose(context, interrupt)?;
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
+    leftovers::sweep(context, progress, interrupt);
     check_interrupt(interrupt)?;
     let image = images::ensure(&state, &settings.image, progress, interrupt)
         .map_err(|error| error.of(&settings.image, interrupt))?;
