@@ -282,21 +282,21 @@ impl ImageSource {
     }
 }
 
-/// Splits `PATH[:TAG]`. A tag holds no `/`, so a colon within the path's folders stays with the path;
-/// `repository:tag` is one tag, so a colon more is taken when the part before it looks like a file.
+/// Splits `PATH[:TAG]`. A tag of an archive may hold slashes and colons itself (`team/tool:1`), so it
+/// begins behind the file's `.tar`; otherwise it begins behind the last folder, and a colon within a
+/// folder's name stays with the path.
 fn split_tag(rest: &str) -> (String, Option<String>) {
-    let name_start = rest.rfind('/').map_or(0, |at| at + 1);
-    let (first, last) = (rest[name_start..].find(':'), rest.rfind(':'));
-    match (first, last) {
-        (Some(first), _) => {
-            let at = name_start + first;
-            (
-                rest[..at].to_owned(),
-                Some(rest[at + 1..].to_owned()).filter(|tag| !tag.is_empty()),
-            )
-        }
-        // `archive.tar:team/tool:1`: the slash belongs to the tag.
-        (None, _) => (rest.to_owned(), None),
+    let behind_archive = rest.find(".tar:").map(|at| at + ".tar".len());
+    let behind_folder = || {
+        let name_start = rest.rfind('/').map_or(0, |at| at + 1);
+        rest[name_start..].find(':').map(|at| name_start + at)
+    };
+    match behind_archive.or_else(behind_folder) {
+        Some(at) => (
+            rest[..at].to_owned(),
+            Some(rest[at + 1..].to_owned()).filter(|tag| !tag.is_empty()),
+        ),
+        None => (rest.to_owned(), None),
     }
 }
 
@@ -392,6 +392,13 @@ mod tests {
                 tag: None
             }
         );
+    }
+
+    #[test]
+    fn the_tag_of_an_archive_may_hold_slashes_and_colons() {
+        let source: ImageSource = "docker-archive:./out/tool.tar:team/tool:1".parse().unwrap();
+        let (path, tag) = ("./out/tool.tar".to_owned(), Some("team/tool:1".to_owned()));
+        assert_eq!(source, ImageSource::DockerArchive { path, tag });
     }
 
     #[test]
