@@ -129,7 +129,7 @@ fn meet_host(hello: &Hello) -> Result<(Connection, Box<BootSpec>), String> {
     let mut connection = Connection::new(socket).map_err(|error| error.to_string())?;
     connection.queue_frame(&Frame::control(&GuestMessage::Hello(hello.clone())));
     connection.flush_some();
-    prepare().map_err(|error| format!("/sys and /dev can't be mounted: {error}"))?;
+    prepare().map_err(|error| format!("the guest can't prepare: {error}"))?;
     match greeting(&mut connection, GREETING_LIMIT)? {
         Greeting::Boot(spec) => Ok((connection, spec)),
         Greeting::Refused(message) => Err(format!("the host refused this guest: {message}")),
@@ -326,9 +326,12 @@ impl Guest {
                 end_machine(self.call)
             };
             match event {
-                Event::Halt { id } => wanted = Some(self.acknowledge(EndCause::Halt, Some(id))),
+                Event::Halt { id } => {
+                    let is_first = wanted.is_none();
+                    wanted = Some(self.acknowledge(EndCause::Halt, Some(id), is_first));
+                }
                 Event::Signal(signal) if is_wish_to_end(signal) && wanted.is_none() => {
-                    wanted = Some(self.acknowledge(EndCause::Guest, None));
+                    wanted = Some(self.acknowledge(EndCause::Guest, None, true));
                 }
                 Event::WorkloadEnded(ended) => {
                     self.report_end(ended);
@@ -348,14 +351,17 @@ impl Guest {
         }
     }
 
-    /// Begins the end: no new sessions, and the workload is asked to stop. It is never killed here.
-    fn acknowledge(&self, cause: EndCause, halt_id: Option<u64>) -> End {
+    /// Begins the end: no new sessions, and the workload is asked to stop, once. It is never killed
+    /// here.
+    fn acknowledge(&self, cause: EndCause, halt_id: Option<u64>, is_first: bool) -> End {
         let end = End { cause, halt_id };
         self.context.sessions.close();
         if halt_id.is_some() {
             end.say(&self.link, HaltPhase::Acknowledged, None);
         }
-        if let Some(workload) = &self.workload {
+        if let Some(workload) = &self.workload
+            && is_first
+        {
             end.say(&self.link, HaltPhase::Workload, None);
             workload.child.signal_group(workload.stop_signal);
         }

@@ -1,6 +1,11 @@
 //! The services of a guest in an ordinary process, over a socket pair.
 #![cfg(target_os = "linux")]
-#![allow(missing_docs, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test, which plays the host and looks at real processes"
+)]
 
 use microagent_guestinit::context::Context;
 use microagent_guestinit::session::serve;
@@ -86,7 +91,7 @@ impl Host {
         }
     }
 
-    fn to_the_end(mut self) -> Outcome {
+    fn until_exit(mut self) -> Outcome {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
             let frame = self.frame();
@@ -110,7 +115,7 @@ impl Host {
 
     fn outcome(mut self) -> Outcome {
         self.started();
-        self.to_the_end()
+        self.until_exit()
     }
 }
 
@@ -141,7 +146,7 @@ fn stdin_reaches_the_command_and_ends_with_an_empty_frame() {
     host.send(&Frame::new(FrameKind::Stdin, b"hel".to_vec()));
     host.send(&Frame::new(FrameKind::Stdin, b"lo".to_vec()));
     host.send(&Frame::end_of(FrameKind::Stdin));
-    let outcome = host.to_the_end();
+    let outcome = host.until_exit();
     assert_eq!(outcome.stdout, b"HELLO");
     assert_eq!(outcome.exit.code, Some(0));
 }
@@ -165,7 +170,7 @@ fn more_than_every_buffer_goes_through_both_ways() {
         }
         writer.send(&Frame::end_of(FrameKind::Stdin));
     });
-    let outcome = host.to_the_end();
+    let outcome = host.until_exit();
     writing.join().unwrap();
     assert!(outcome.stdout == sent);
     assert_eq!(outcome.exit.stdout_bytes, 3_000_000);
@@ -176,7 +181,7 @@ fn what_can_not_start_says_why() {
     let errno = |request: serde_json::Value| {
         let mut host = Guest::new().exec(request);
         assert!(host.answer().ok);
-        host.to_the_end()
+        host.until_exit()
             .exit
             .not_started
             .expect("it did not start")
@@ -263,7 +268,7 @@ fn a_signal_reaches_the_group_while_output_is_stuck() {
     // Nothing is read until the guest's buffers are full.
     std::thread::sleep(Duration::from_millis(200));
     host.control(json!({"type": "signal", "name": "SIGINT"}));
-    assert_eq!(host.to_the_end().exit.code, Some(42));
+    assert_eq!(host.until_exit().exit.code, Some(42));
 }
 
 #[test]
@@ -294,7 +299,7 @@ fn output_of_a_command_that_has_ended_waits_for_a_slow_host() {
     host.started();
     // Longer than the drain of an ended command: it must not cut what was written.
     std::thread::sleep(Duration::from_millis(1500));
-    let outcome = host.to_the_end();
+    let outcome = host.until_exit();
     assert_eq!(outcome.stdout.len(), 600_000);
     assert!(!outcome.exit.incomplete);
 }
@@ -318,7 +323,7 @@ fn close_is_a_hang_up_with_an_exit() {
     host.started();
     host.frame();
     host.control(json!({"type": "close"}));
-    assert_eq!(host.to_the_end().exit.signal.unwrap().number(), 1);
+    assert_eq!(host.until_exit().exit.signal.unwrap().number(), 1);
 }
 
 #[test]
@@ -334,7 +339,7 @@ fn a_terminal_has_its_size_and_changes_it() {
     }
     assert_eq!(seen, b"30 100\r\nvt100\r\n");
     host.control(json!({"type": "resize", "rows": 41, "cols": 99}));
-    let outcome = host.to_the_end();
+    let outcome = host.until_exit();
     assert_eq!(outcome.stdout, b"41 99\r\n");
     assert_eq!(outcome.exit.code, Some(7));
 }
@@ -349,7 +354,7 @@ fn the_end_of_input_ends_a_shell() {
         b"echo $((6*7)); stty size\n".to_vec(),
     ));
     host.send(&Frame::end_of(FrameKind::Stdin));
-    let outcome = host.to_the_end();
+    let outcome = host.until_exit();
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     assert!(
         text.contains("42\r\n") && text.contains("24 80"),
@@ -461,7 +466,7 @@ fn the_session_after_the_last_is_refused() {
         Some(FaultKind::Resource)
     );
     first.send(&Frame::end_of(FrameKind::Stdin));
-    first.to_the_end();
+    first.until_exit();
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while guest.0.sessions.open() > 0 {
         assert!(

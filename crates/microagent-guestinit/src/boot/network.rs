@@ -46,12 +46,15 @@ impl Kernel {
     }
 }
 
-/// Brings loopback up, and the interface as the boot spec says.
+/// Brings loopback up, which takes nothing from the host.
+pub(super) fn loopback() -> io::Result<()> {
+    Kernel::open()?.ask(&netlink::link_up(LOOPBACK_INDEX, None))
+}
+
+/// Brings the interface up as the boot spec says.
 pub(super) fn configure(network: Option<&GuestNetwork>) -> io::Result<Option<InterfaceReport>> {
-    let kernel = Kernel::open()?;
-    kernel.ask(&netlink::link_up(LOOPBACK_INDEX, None))?;
     network
-        .map(|network| interface(&kernel, network))
+        .map(|network| interface(&Kernel::open()?, network))
         .transpose()
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn begin() -> io::Result<Beginning> {
 pub(crate) fn prepare() -> io::Result<()> {
     mounts::devices()?;
     identity::set_bounds();
-    Ok(())
+    network::loopback()
 }
 
 /// Walks the steps up to the network. `initramfs` is set as soon as the root has been switched, so
@@ -134,11 +134,11 @@ pub(crate) fn announce(connection: &mut Connection, step: BootStep) {
 }
 
 fn root_disk(spec: &BootSpec) -> Result<BlockDevice, Failure> {
-    wait_for(&spec.root.device, DISK_LIMIT).ok_or_else(|| {
-        let error = io::Error::from(io::ErrorKind::NotFound);
-        let mut failure = Failure::new(BootStep::MountRoot, &describe(&spec.root.device), &error);
-        failure.message = "the root disk did not appear within 5 s".to_owned();
-        failure
+    wait_for(&spec.root.device, DISK_LIMIT).ok_or_else(|| Failure {
+        step: BootStep::MountRoot,
+        object: describe(&spec.root.device),
+        message: "the root disk did not appear within 5 s".to_owned(),
+        errno: None,
     })
 }
 

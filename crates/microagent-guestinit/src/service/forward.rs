@@ -91,7 +91,7 @@ impl Relay {
             return;
         }
         let _ = self.server.set_nodelay(true);
-        while !(self.server_ended && self.server_shut) && !self.connection.is_closed() {
+        while !self.is_over() {
             self.wait();
             self.take_from_host();
             self.write_to_server();
@@ -99,6 +99,10 @@ impl Relay {
             self.connection.flush_some();
         }
         self.connection.linger(LINGER_LIMIT);
+    }
+
+    fn is_over(&self) -> bool {
+        self.connection.is_closed() || (self.server_ended && self.server_shut)
     }
 
     fn wait(&self) {
