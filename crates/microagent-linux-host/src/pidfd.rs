@@ -53,7 +53,8 @@ impl OwnedProcess {
             if let Some(exit) = self.child.borrow_mut().try_wait()? {
                 return Ok(exit);
             }
-            self.handle.ended().await?;
+            // The kernel refuses to watch one descriptor twice, and there may be several who wait.
+            self.handle.try_clone()?.ended().await?;
         }
     }
 
@@ -131,6 +132,23 @@ mod tests {
             assert_eq!(wait.await.unwrap(), Exit::Signal(15));
             assert_eq!(process.ended().await.unwrap(), Exit::Signal(15));
             assert_eq!(process.signal(Signal::Kill).unwrap(), Delivery::AlreadyGone);
+        });
+    }
+
+    #[test]
+    fn any_number_may_wait_for_one_end() {
+        in_loop(async {
+            let process = std::rc::Rc::new(sleeper(""));
+            let waits = [(); 3].map(|()| {
+                let waiter = process.clone();
+                tokio::task::spawn_local(async move { waiter.ended().await })
+            });
+            tokio::task::yield_now().await;
+            process.end().await;
+            for wait in waits {
+                assert_eq!(wait.await.unwrap().unwrap(), Exit::Signal(15));
+            }
+            assert_eq!(process.exit(), Some(Exit::Signal(15)));
         });
     }
 
