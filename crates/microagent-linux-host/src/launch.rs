@@ -76,6 +76,20 @@ pub struct Running {
     pub last_lines: LastLines,
 }
 
+impl Running {
+    /// Has a second source of the program's words treated like its stderr, as long as it runs.
+    pub fn drain_also(&self, log: impl AsyncRead + Unpin + 'static) {
+        let (process, kept) = (self.process.clone(), self.last_lines.clone());
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                biased;
+                () = drain_log(process.name(), log, kept) => {}
+                _ = process.ended() => {}
+            }
+        });
+    }
+}
+
 impl Launch {
     /// Starts a VMM: stdin and stdout are the guest's serial port, stderr is for people.
     pub fn start_vmm(self) -> Result<(Running, Console), LaunchError> {

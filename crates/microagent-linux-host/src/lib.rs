@@ -7,7 +7,7 @@
 //! This crate promises nothing to outsiders.
 //!
 //! In reading order: [`kvm`], [`program`], [`launch`], [`pidfd`], [`handshake`], [`vsock_unix`],
-//! [`user_network`], [`confine`].
+//! [`user_network`], [`confine`], [`host_report`].
 
 pub mod confine;
 pub mod handshake;
@@ -15,6 +15,8 @@ pub mod kvm;
 pub mod program;
 pub mod user_network;
 
+#[cfg(target_os = "linux")]
+pub mod host_report;
 #[cfg(target_os = "linux")]
 pub mod launch;
 #[cfg(target_os = "linux")]

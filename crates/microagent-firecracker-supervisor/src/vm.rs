@@ -1,0 +1,179 @@
+//! One running Firecracker.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use microagent_linux_host::handshake::HandshakeError;
+use microagent_linux_host::launch::Running;
+use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
+use microagent_os::process::{Exit, Signal};
+use microagent_supervisor::backend::{
+    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, VM_EVENTS_MAX, Vm, VmEvent,
+    VmExit, VmIdentity,
+};
+use microagent_types::{AbsPath, VsockPort};
+use tokio::sync::mpsc;
+
+use crate::client::{ApiClient, ApiError};
+use crate::config::Call;
+use crate::host::FIRECRACKER;
+use crate::version::FirecrackerVersion;
+
+/// What a person can do about a version that must not be paused.
+const PAUSE_HINT: &str = "use Firecracker 1.15 or older, or a version after 1.16.1";
+
+/// A version that must not be paused.
+#[derive(Debug, thiserror::Error)]
+#[error("Firecracker {0} loses the guest's vsock at a pause")]
+struct PauseBreaksVsock(FirecrackerVersion);
+
+/// A Firecracker that takes calls.
+#[derive(Debug)]
+pub(crate) struct FirecrackerVm {
+    firecracker: Running,
+    api: ApiClient,
+    version: FirecrackerVersion,
+    dialler: VsockDialler,
+}
+
+impl FirecrackerVm {
+    /// Takes the processes over and begins to watch them.
+    pub(crate) fn new(
+        firecracker: Running,
+        api: ApiClient,
+        version: FirecrackerVersion,
+        vsock_socket: PathBuf,
+    ) -> (Rc<Self>, mpsc::Receiver<VmEvent>) {
+        let (events, receiver) = mpsc::channel(VM_EVENTS_MAX);
+        watch_vmm(&firecracker, events);
+        let vm = Self {
+            firecracker,
+            api,
+            version,
+            dialler: VsockDialler::new(vsock_socket),
+        };
+        (Rc::new(vm), receiver)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), BackendError> {
+        match self.firecracker.process.signal(signal) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(BackendError::new(
+                BackendErrorKind::Failed,
+                FIRECRACKER,
+                error,
+            )),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<(), BackendError> {
+        let answer = self.api.call(&call).await;
+        answer.map(drop).map_err(api_failure)
+    }
+}
+
+fn watch_vmm(firecracker: &Running, events: mpsc::Sender<VmEvent>) {
+    let process = firecracker.process.clone();
+    tokio::task::spawn_local(async move {
+        let exit = process.ended().await.ok();
+        // Whoever listened may be gone.
+        let _ = events.send(VmEvent::Ended(vm_exit(exit))).await;
+    });
+}
+
+fn vm_exit(exit: Option<Exit>) -> VmExit {
+    match exit {
+        Some(Exit::Code(code)) => VmExit {
+            code: Some(code),
+            ..VmExit::default()
+        },
+        Some(Exit::Signal(signal)) => VmExit {
+            signal: Some(signal),
+            ..VmExit::default()
+        },
+        None => VmExit::default(),
+    }
+}
+
+impl Vm for FirecrackerVm {
+    fn identity(&self) -> VmIdentity {
+        VmIdentity::Process(self.firecracker.process.identity().clone())
+    }
+
+    fn helpers(&self) -> Vec<Helper> {
+        Vec::new()
+    }
+
+    fn cgroup(&self) -> Option<AbsPath> {
+        None
+    }
+
+    fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(self.call(Call::start()))
+    }
+
+    fn dial(&self, port: VsockPort) -> LocalFuture<'_, Result<GuestStream, BackendError>> {
+        Box::pin(async move {
+            let stream = self.dialler.dial(port).await.map_err(dial_failure)?;
+            Ok(Box::new(stream) as GuestStream)
+        })
+    }
+
+    fn pause(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(async {
+            if !self.version.can_pause() {
+                let error = PauseBreaksVsock(self.version);
+                let kind = BackendErrorKind::Unsupported;
+                return Err(BackendError::new(kind, FIRECRACKER, error).with_hint(PAUSE_HINT));
+            }
+            self.call(Call::pause()).await
+        })
+    }
+
+    fn resume(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(self.call(Call::resume()))
+    }
+
+    fn terminate(&self) -> Result<(), BackendError> {
+        self.signal(Signal::Terminate)
+    }
+
+    fn kill(&self) -> Result<(), BackendError> {
+        self.signal(Signal::Kill)
+    }
+
+    fn cut_network(&self) -> LocalFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn wind_up(&self) -> LocalFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// What a failure of the API means to a caller.
+pub(crate) fn api_failure(error: ApiError) -> BackendError {
+    let kind = match &error {
+        ApiError::Silent { .. } | ApiError::NoSocket { .. } => BackendErrorKind::Timeout,
+        ApiError::NoVersion(_) => BackendErrorKind::Unsupported,
+        ApiError::Refused { .. } | ApiError::Broken { .. } | ApiError::TooLong { .. } => {
+            BackendErrorKind::Failed
+        }
+    };
+    BackendError::new(kind, FIRECRACKER, error)
+}
+
+fn dial_failure(error: DialError) -> BackendError {
+    let kind = match &error {
+        DialError::Handshake {
+            source: HandshakeError::Refused,
+            ..
+        } => BackendErrorKind::NotFound,
+        DialError::Silent { .. } => BackendErrorKind::Timeout,
+        DialError::TooMany => BackendErrorKind::Resource,
+        DialError::Connect { .. } | DialError::Handshake { .. } | DialError::Broken { .. } => {
+            BackendErrorKind::Failed
+        }
+    };
+    BackendError::new(kind, FIRECRACKER, error)
+}
