@@ -217,7 +217,8 @@ impl<S: ByteSource> TarReader<S> {
 
     /// The next entry; content that was not read is passed over.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
-        self.skip(self.left.saturating_add(self.padding))?;
+        self.skip(self.left)?;
+        self.skip_padding(self.padding)?;
         (self.left, self.padding, self.pieces, self.size) = (0, 0, None, 0);
         let mut extensions = Extensions::default();
         let mut long_path = None;
@@ -470,6 +471,17 @@ impl<S: ByteSource> TarReader<S> {
             filled += now;
         }
         Ok(true)
+    }
+
+    /// Passes over what fills the last block of an entry. Some writers, umoci among them, end an
+    /// archive right behind the last byte of the last file; nothing of it is missing then.
+    fn skip_padding(&mut self, bytes: u64) -> Result<(), TarError> {
+        if self.source.skip(bytes).map_err(source_error)? {
+            self.offset += bytes;
+        } else {
+            self.ended = true;
+        }
+        Ok(())
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), TarError> {
