@@ -90,25 +90,8 @@ pub(crate) fn workspace_view(
         },
         resources: resources_view(spec),
         kernel: kernel_view(&spec.kernel),
-        root_disk: RootDiskView {
-            path: spec.root_disk.path.clone(),
-            format: disk_format_view(spec.root_disk.format),
-            size_bytes: spec.root_disk.size,
-            allocated_bytes: beside.root_disk_allocated,
-            clone: spec.root_disk.clone.map(clone_view),
-        },
-        disks: spec
-            .disks
-            .iter()
-            .map(|disk| DiskView {
-                name: disk.name.clone(),
-                path: disk.path.clone(),
-                mount: disk.mount.clone(),
-                mode: disk_mode_view(disk.access),
-                size_bytes: None,
-                owned: disk.ownership == Ownership::Owned,
-            })
-            .collect(),
+        root_disk: root_disk_view(spec, beside.root_disk_allocated),
+        disks: disk_views(spec),
         workload: workload_view(spec.workload.as_ref()),
         env_names: spec
             .env
@@ -165,6 +148,30 @@ pub(crate) fn workspace_view(
             run: absolute(&paths.run_folder()),
         },
     }
+}
+
+fn root_disk_view(spec: &MachineSpec, allocated_bytes: Option<ByteSize>) -> RootDiskView {
+    RootDiskView {
+        path: spec.root_disk.path.clone(),
+        format: disk_format_view(spec.root_disk.format),
+        size_bytes: spec.root_disk.size,
+        allocated_bytes,
+        clone: spec.root_disk.clone.map(clone_view),
+    }
+}
+
+fn disk_views(spec: &MachineSpec) -> Vec<DiskView> {
+    spec.disks
+        .iter()
+        .map(|disk| DiskView {
+            name: disk.name.clone(),
+            path: disk.path.clone(),
+            mount: disk.mount.clone(),
+            mode: disk_mode_view(disk.access),
+            size_bytes: None,
+            owned: disk.ownership == Ownership::Owned,
+        })
+        .collect()
 }
 
 /// The act under way.

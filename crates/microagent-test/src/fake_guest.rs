@@ -126,13 +126,7 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
         ..Ready::default()
     }));
     if let Some(code) = script.workload_code {
-        say(&GuestMessage::Exited {
-            code: Some(code),
-            signal: None,
-            message: None,
-            started_at: Timestamp::from_unix_ms(0),
-            ended_at: Timestamp::from_unix_ms(0),
-        });
+        say(&exited(code));
         return shut_down(&say, &mut reader, EndCause::Workload, None);
     }
     if script.floods {
@@ -181,6 +175,16 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
                 });
             }
         }
+    }
+}
+
+fn exited(code: i32) -> GuestMessage {
+    GuestMessage::Exited {
+        code: Some(code),
+        signal: None,
+        message: None,
+        started_at: Timestamp::from_unix_ms(0),
+        ended_at: Timestamp::from_unix_ms(0),
     }
 }
 
@@ -256,6 +260,20 @@ pub fn serve_session(mut stream: UnixStream) -> std::io::Result<()> {
             write_frame(&mut stream, &accepted)?;
             run_command(stream, exec)
         }
+        Service::Forward { port, .. } => {
+            match std::net::TcpStream::connect(("127.0.0.1", port.get())) {
+                Ok(target) => {
+                    write_frame(&mut stream, &accepted)?;
+                    forward(stream, target)
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error();
+                    let text = error.to_string();
+                    let refused = ServiceAnswer::refused(FaultKind::Unavailable, text, errno);
+                    write_frame(&mut stream, &Frame::control(&refused))
+                }
+            }
+        }
         Service::Ping { nonce } => {
             write_frame(&mut stream, &accepted)?;
             let pong = SessionOutput::Pong {
@@ -281,6 +299,34 @@ pub fn serve_session(mut stream: UnixStream) -> std::io::Result<()> {
             write_frame(&mut stream, &Frame::control(&refused))
         }
     }
+}
+
+/// Joins data frames and a TCP connection; each direction ends by its own end of file.
+fn forward(mut frames: UnixStream, target: std::net::TcpStream) -> std::io::Result<()> {
+    let mut input = frames.try_clone()?;
+    let mut to_target = target.try_clone()?;
+    let forth = std::thread::spawn(move || {
+        while let Ok(Some(frame)) = read_frame(&mut input, Sender::Host) {
+            if frame.payload.is_empty() || to_target.write_all(&frame.payload).is_err() {
+                break;
+            }
+        }
+        // A target that is gone already needs to hear nothing.
+        let _ = to_target.shutdown(std::net::Shutdown::Write);
+    });
+    let mut from_target = target;
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        let read = from_target.read(&mut buffer).unwrap_or(0);
+        let frame = Frame::new(FrameKind::Data, buffer[..read].to_vec());
+        write_frame(&mut frames, &frame)?;
+        if read == 0 {
+            break;
+        }
+    }
+    // It ends with the monitor's side of the session.
+    let _ = forth.join();
+    Ok(())
 }
 
 fn run_command(stream: UnixStream, exec: ExecRequest) -> std::io::Result<()> {

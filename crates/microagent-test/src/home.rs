@@ -252,9 +252,21 @@ fn belongs(pid: u32, home: &str) -> bool {
     let points_into = |link: PathBuf| {
         std::fs::read_link(link).is_ok_and(|target| target.to_string_lossy().starts_with(home))
     };
-    points_into(folder.join("cwd"))
+    is_confined_to(&folder, home)
+        || points_into(folder.join("cwd"))
         || std::fs::read_dir(folder.join("fd"))
             .is_ok_and(|descriptors| descriptors.flatten().any(|fd| points_into(fd.path())))
+}
+
+/// A VMM in a private root has neither a word nor a variable nor a path of its home; the mounts in its
+/// root were bound from there.
+fn is_confined_to(process: &Path, home: &str) -> bool {
+    let namespace = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
+    let theirs = namespace(process);
+    theirs.is_some()
+        && theirs != namespace(Path::new("/proc/self"))
+        && std::fs::read_to_string(process.join("mountinfo"))
+            .is_ok_and(|mounts| mounts.contains(home))
 }
 
 fn private(folder: &Path) -> Result<()> {

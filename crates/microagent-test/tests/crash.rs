@@ -3,7 +3,8 @@
 //! points: `cargo nextest run -p microagent-test --features crash-points`.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test starts programs and looks at files from outside"
+    clippy::unwrap_used,
+    reason = "a test starts programs and looks at files from outside, and unwraps as tests do"
 )]
 
 use microagent_state::StateDirectory;

@@ -2,7 +2,8 @@
 //! a caller in any language would send them.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test looks at files and processes from outside"
+    clippy::unwrap_used,
+    reason = "a test looks at files and processes from outside, and unwraps as tests do"
 )]
 
 use serde_json::{Value, json};
@@ -636,4 +637,105 @@ fn a_serial_watcher_sees_what_the_guest_writes_and_the_log_keeps_it() {
     let mut line = [0; 12];
     stream.read_exact(&mut line).unwrap();
     assert_eq!(&line[..10], br#"{"ok":true"#);
+}
+
+/// A TCP service that answers each connection with what it was sent, backwards.
+fn reversing_service() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut line = [0; 5];
+            if stream.read_exact(&mut line).is_ok() {
+                line.reverse();
+                stream.write_all(&line).unwrap();
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_published_port_leads_to_the_guests_and_is_closed_by_a_quarantine() {
+    let service = reversing_service();
+    let home = Home::new();
+    home.prepare_with(|config| {
+        config["network"]["publish"] = json!([{ "hostPort": 0, "guestPort": service }]);
+    });
+    let started = home.start();
+    let published = &started["workspace"]["network"]["publish"][0];
+    assert_eq!(published["listening"], true);
+    let port = u16::try_from(published["hostPort"].as_u64().unwrap()).unwrap();
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.write_all(b"abcde").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"edcba");
+
+    let held = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let open = until(Duration::from_secs(10), || {
+        ok(home.ask("inspect"))["workspace"]["network"]["publish"][0]["totalConnections"] == 2
+    });
+    assert!(open);
+    ok(home.ask("quarantine"));
+    let mut held = held;
+    assert!(matches!(held.read(&mut [0; 1]), Err(_) | Ok(0)));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    let events = home.events();
+    assert!(
+        events.contains(&"published_opened".to_owned()),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn the_mediation_channel_leads_to_its_target_and_to_nothing_else() {
+    let service = reversing_service();
+    let home = Home::new();
+    home.prepare_with(|config| {
+        config["mediation"] = json!({ "port": 2048, "target": format!("127.0.0.1:{service}") });
+    });
+    let started = home.start();
+    assert_eq!(started["workspace"]["readiness"]["mediationReady"], true);
+    // Where the guest's dial of its port arrives.
+    let port = home.workspace().join("run/vsock.sock_2048");
+    let mut guest = UnixStream::connect(&port).unwrap();
+    guest.write_all(b"abcde").unwrap();
+    let mut answer = Vec::new();
+    guest.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"edcba");
+    let recorded = until(Duration::from_secs(10), || {
+        home.events().contains(&"mediation_closed".to_owned())
+    });
+    assert!(recorded, "{:?}", home.events());
+    let mediation = ok(home.ask("inspect"))["workspace"]["mediation"].clone();
+    assert_eq!(
+        (&mediation["bytesIn"], &mediation["bytesOut"]),
+        (&json!(5), &json!(5))
+    );
+
+    ok(home.ask("quarantine"));
+    assert!(UnixStream::connect(&port).is_err());
+    let severed = ok(home.ask("inspect"));
+    assert_eq!(severed["workspace"]["readiness"]["mediationReady"], false);
+}
+
+#[test]
+fn a_mediation_target_that_is_gone_closes_the_guests_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap();
+    let home = Home::new();
+    home.prepare_with(|config| {
+        config["mediation"] = json!({ "port": 2048, "target": target.to_string() });
+    });
+    home.start();
+    drop(listener);
+    let mut guest = UnixStream::connect(home.workspace().join("run/vsock.sock_2048")).unwrap();
+    assert!(matches!(guest.read(&mut [0; 1]), Err(_) | Ok(0)));
+    let told = until(Duration::from_secs(10), || {
+        ok(home.ask("inspect"))["workspace"]["readiness"]["mediationReady"] == false
+    });
+    assert!(told);
+    assert!(home.events().contains(&"mediation_unready".to_owned()));
 }

@@ -55,6 +55,10 @@ pub(crate) enum Event {
     },
     /// A session is over.
     SessionEnded(SessionEnd),
+    /// Something happened on the mediation channel.
+    Mediated(super::mediation::MediationEvent),
+    /// A connection over a published port has begun or ended.
+    Published(super::publish::Connection),
     /// The guest wrote back its mounts before a stop, or did not.
     GuestSynced(GuestSync),
     /// A signal came.

@@ -20,6 +20,7 @@ mod frame_stream;
 mod local_api;
 mod mediation;
 mod owner;
+mod publish;
 mod quarantine;
 mod rate;
 mod recorder;

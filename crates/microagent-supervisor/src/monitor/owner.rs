@@ -12,17 +12,20 @@
 
 use super::acts::Act;
 use super::book::Book;
-use super::boot::{BootPlan, Published, Serving};
+use super::boot::{BootPlan, Serving};
 use super::boot_spec::{Fresh, boot_spec, hexadecimal};
 use super::control::{ConnectionNumber, ControlEnd, ControlSender};
 use super::event::{Event, EventSender, LaunchFailure, Phase};
 use super::local_api::Client;
+use super::mediation::ServedChannel;
+use super::publish::ServedPort;
+use super::rate::RateLimit;
 use super::requests::Waiting;
 use super::serial::{INPUT_PIECES_MAX, SharedConsole};
 use super::start_pipe::StartPipe;
 use super::timers::{Timer, Timers};
 use super::{boot, control, local_api, serial};
-use crate::backend::{GuestListener, Launched, Severs, Vm, VmEvent, VmExit};
+use crate::backend::{Launched, Severs, Vm, VmEvent, VmExit};
 use crate::faults;
 use crate::launch_record::StartVerdict;
 use crate::origin::Origin;
@@ -35,14 +38,14 @@ use microagent_state::event_record::EventType;
 use microagent_state::lease::Lease;
 use microagent_state::paths::Rotation;
 use microagent_state::runtime_record::{ExitRecord, GuestRecord, ShutdownRecord};
-use microagent_types::{SignalName, Timestamp};
+use microagent_types::{HostPort, SignalName, Timestamp};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::generation::{self, GENERATION, GENERATION_MIN};
 use microagent_wire::guest::control::{
     EndCause, GuestMessage, HaltPhase, Hello, HostMessage, Ready,
 };
 use microagent_wire::limits::GUEST_TEXT_BYTES_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -66,6 +69,8 @@ const BOUND_LIMIT: Duration = Duration::from_secs(30);
 const SYNC_LIMIT: Duration = Duration::from_millis(200);
 /// Between two tries of writing records to a disk that is full.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Connections over published ports that get records of their own in a minute; more are counted.
+const PUBLISH_RECORDS_MAX: u32 = 100;
 /// How long a monitor that the host tells to end waits for a halt.
 const HOST_HALT_LIMIT: Duration = Duration::from_secs(10);
 /// And for the VMM after SIGTERM.
@@ -127,8 +132,8 @@ pub(super) struct Held {
     /// Let go when everything else is gone.
     _lease: Lease,
     pub(super) disks: Vec<LockFile>,
-    pub(super) published: Vec<Published>,
-    pub(super) mediation: Option<Box<dyn GuestListener>>,
+    pub(super) published: Vec<ServedPort>,
+    pub(super) mediation: Option<ServedChannel>,
 }
 
 /// The monitor of one VM.
@@ -154,8 +159,11 @@ pub(super) struct Owner<'a> {
     pub(super) guest: GuestFacts,
     pub(super) abandonment: Option<Abandonment>,
     pub(super) start_failure: Option<StartFailure>,
-    pub(super) mediation_error: Option<String>,
+    pub(super) severed_mediation: bool,
     pub(super) console_drained: bool,
+    pub(super) publish_records: RateLimit,
+    pub(super) unrecorded: BTreeSet<(HostPort, u64)>,
+    pub(super) published_counted: u64,
     pub(super) host_ends: bool,
     pub(super) was_ready: bool,
     pub(super) died_in: Phase,
@@ -185,6 +193,12 @@ impl<'a> Owner<'a> {
             spawn_local(forward_signals(signals, events.clone())).abort_handle(),
         ];
         spawn_local(boot::launch(serving.preparation, events.clone()));
+        let severed = watch::Sender::new(false);
+        let channel = plan.spec.mediation.clone().zip(serving.mediation);
+        let mediation = channel.map(|(channel, listener)| {
+            let (severed, events) = (severed.subscribe(), events.clone());
+            ServedChannel::serve(channel, listener, serving.mediation_error, severed, events)
+        });
         Self {
             plan,
             book,
@@ -203,12 +217,15 @@ impl<'a> Owner<'a> {
             waiting: Vec::new(),
             sessions: BTreeMap::new(),
             sessions_opened: 0,
-            severed: watch::Sender::new(false),
+            severed,
             guest: GuestFacts::default(),
             abandonment: None,
             start_failure: None,
-            mediation_error: serving.mediation_error,
+            severed_mediation: false,
             console_drained: false,
+            publish_records: RateLimit::a_minute(PUBLISH_RECORDS_MAX, clock::monotonic()),
+            unrecorded: BTreeSet::new(),
+            published_counted: 0,
             host_ends: false,
             was_ready: false,
             died_in: Phase::Launch,
@@ -216,8 +233,12 @@ impl<'a> Owner<'a> {
             held: Held {
                 _lease: serving.lease,
                 disks: serving.disks,
-                published: serving.published,
-                mediation: serving.mediation,
+                published: serving
+                    .published
+                    .into_iter()
+                    .map(ServedPort::bound)
+                    .collect(),
+                mediation,
             },
         }
     }
@@ -290,6 +311,8 @@ impl<'a> Owner<'a> {
             }
             Event::Asked { request, client } => self.asked(request, client).await,
             Event::SessionEnded(end) => self.session_ended(end).await,
+            Event::Mediated(happened) => self.mediated(happened).await,
+            Event::Published(connection) => self.published(connection).await,
             Event::GuestSynced(outcome) => self.guest_synced(outcome).await,
             Event::Signalled(signal) => self.signalled(signal).await,
         }
@@ -314,6 +337,11 @@ impl<'a> Owner<'a> {
             Timer::Bound => self.client_gone().await,
             Timer::Drain => self.finish().await,
             Timer::Sync | Timer::Retry => {
+                let counted = self.counted();
+                if !counted.is_empty() {
+                    self.book.append(counted).await;
+                }
+                // An empty job syncs what was left to the batch and tries again what was kept.
                 self.book.append(Vec::new()).await;
             }
             Timer::Waiting => self.waited_enough(),
@@ -673,6 +701,7 @@ impl<'a> Owner<'a> {
         if self.plan.document.client_bound {
             self.timers.set(Timer::Bound, BOUND_LIMIT);
         }
+        self.serve_published();
         self.admit_waiting().await;
     }
 

@@ -53,14 +53,20 @@ impl Owner<'_> {
         let cut = reset.network_cut(network);
         let publish = std::mem::take(&mut self.held.published);
         let mediation = self.held.mediation.take();
+        let published: u64 = publish.iter().map(|port| port.count.open.get()).sum();
         let removed = ListenersRemoved {
-            publish: cut_of(!publish.is_empty()),
-            mediation: cut_of(mediation.is_some()),
+            publish: if publish.is_empty() {
+                Cut::None
+            } else {
+                let connections = u32::try_from(published).unwrap_or(u32::MAX);
+                Cut::Done { connections }
+            },
+            mediation: mediation.as_ref().map_or(Cut::None, |channel| Cut::Done {
+                connections: u32::try_from(channel.open()).unwrap_or(u32::MAX),
+            }),
         };
         drop((publish, mediation));
-        if removed.mediation != Cut::None {
-            self.mediation_error = Some("severed by quarantine".to_owned());
-        }
+        self.severed_mediation = removed.mediation != Cut::None;
         self.settle_quarantine(cut.listeners_removed(removed), wanted, client)
             .await;
     }
@@ -222,14 +228,6 @@ impl Owner<'_> {
         self.refuse_start(Fault::new(FaultKind::WrongState, message));
         self.was_ready = true;
         self.stage = Stage::Running;
-    }
-}
-
-fn cut_of(was_open: bool) -> Cut {
-    if was_open {
-        Cut::Done { connections: 0 }
-    } else {
-        Cut::None
     }
 }
 

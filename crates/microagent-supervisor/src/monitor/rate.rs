@@ -24,6 +24,14 @@ impl RateLimit {
         }
     }
 
+    /// So many a minute, and as many at once.
+    pub(crate) fn a_minute(count: u32, now: Instant) -> Self {
+        Self {
+            a_second: f64::from(count) / 60.0,
+            ..Self::new(0, count, now)
+        }
+    }
+
     /// Takes one permission; false when there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.counted_at);

@@ -3,7 +3,9 @@
 
 use super::acts::{HALT_LIMIT, Wanted};
 use super::local_api::{Client, SerialGrant, Turn};
+use super::mediation::{MediationEvent, ServedChannel};
 use super::owner::{OpenSession, Owner, STOP_LIMIT, Stage};
+use super::publish::Connection;
 use super::sessions::{SESSIONS_MAX, SessionEnd, SessionGrant};
 use super::timers::Timer;
 use crate::faults;
@@ -11,13 +13,13 @@ use crate::origin::Origin;
 use crate::view::{Live, pending_view, publish_view};
 use microagent_machine::admission::{Admission, Situation, WaitFor as AdmissionWait, admit};
 use microagent_machine::verb::{Freeze, PendingVerb, SessionKind, Verb};
-use microagent_os::random;
-use microagent_state::event_record::EventType;
+use microagent_os::{clock, random};
+use microagent_state::event_record::{EventType, NewEvent};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest, SerialMode, WaitFor};
 use microagent_wire::monitor::response::{MONITOR_PROTOCOL, MonitorAnswer, MonitorIdentity};
 use microagent_wire::supervisor::request::Expect;
-use microagent_wire::supervisor::response::{Readiness, Workspace};
+use microagent_wire::supervisor::response::{PublishView, Readiness, Workspace};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -217,23 +219,32 @@ impl Owner<'_> {
             self.book.state(),
             microagent_machine::state::State::Running(_)
         );
-        let mediated = self.held.mediation.is_some();
+        let channel = self.held.mediation.as_ref();
+        let mediated = channel.is_some() || self.severed_mediation;
+        let mediation_error = match channel {
+            Some(channel) => channel.error(),
+            None => mediated.then(|| "severed by quarantine".to_owned()),
+        };
         let live = Live {
             responsive,
             last_heartbeat: self.guest.last_heartbeat,
             readiness: Readiness {
                 guest_ready: responsive,
                 exec_ready: responsive && running,
-                mediation_ready: mediated.then_some(self.mediation_error.is_none()),
-                mediation_error: self.mediation_error.clone(),
+                mediation_ready: mediated.then_some(mediation_error.is_none()),
+                mediation_error,
             },
             publish: self
                 .held
                 .published
                 .iter()
-                .map(|port| publish_view(&port.spec, port.host_port, true))
+                .map(|port| PublishView {
+                    open_connections: port.count.open.get(),
+                    total_connections: port.count.total.get(),
+                    ..publish_view(&port.spec, port.host_port, true)
+                })
                 .collect(),
-            mediation: None,
+            mediation: channel.map(ServedChannel::view),
         };
         self.book.view(alive, live)
     }
@@ -422,6 +433,103 @@ impl Owner<'_> {
         self.sync_soon();
         if session.ends_vm {
             self.client_gone().await;
+        }
+    }
+
+    // --- published ports ---
+
+    /// The guest is ready: whoever waits at a published port is served.
+    pub(super) fn serve_published(&mut self) {
+        let Some(vm) = &self.machine else { return };
+        for port in &mut self.held.published {
+            port.serve(vm.clone(), self.severed.subscribe(), self.events.clone());
+        }
+    }
+
+    /// A connection over a published port has begun or ended.
+    pub(super) async fn published(&mut self, connection: Connection) {
+        let Connection {
+            host_port,
+            number,
+            end,
+        } = connection;
+        let kind = match end {
+            None => EventType::PublishedOpened,
+            Some(_) => EventType::PublishedClosed,
+        };
+        if end.is_none() && !self.publish_records.take(clock::monotonic()) {
+            self.unrecorded.insert((host_port, number));
+        }
+        if self.unrecorded.contains(&(host_port, number)) {
+            if end.is_some() {
+                self.unrecorded.remove(&(host_port, number));
+                self.published_counted += 1;
+                self.sync_soon();
+            }
+            return;
+        }
+        let mut event = self
+            .book
+            .event(kind)
+            .with("hostPort", host_port.get())
+            .with("number", number);
+        if let Some(end) = end {
+            let duration_ms = u64::try_from(end.duration.as_millis()).unwrap_or(u64::MAX);
+            event = event
+                .with("bytesIn", end.bytes_in)
+                .with("bytesOut", end.bytes_out)
+                .with("durationMs", duration_ms)
+                .with("refused", end.refused);
+        }
+        self.book.append_later(vec![event]).await;
+        self.sync_soon();
+    }
+
+    /// Something happened on the mediation channel.
+    pub(super) async fn mediated(&mut self, happened: MediationEvent) {
+        let event = match happened {
+            MediationEvent::Ready => self.book.event(EventType::MediationReady),
+            MediationEvent::Unready(error) => {
+                let event = self.book.event(EventType::MediationUnready);
+                event.with("error", error)
+            }
+            MediationEvent::Opened { number } => {
+                let event = self.book.event(EventType::MediationOpened);
+                event.with("number", number)
+            }
+            MediationEvent::Closed {
+                number,
+                bytes_in,
+                bytes_out,
+                duration,
+                closed_by,
+            } => {
+                let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                self.book
+                    .event(EventType::MediationClosed)
+                    .with("number", number)
+                    .with("bytesIn", bytes_in)
+                    .with("bytesOut", bytes_out)
+                    .with("durationMs", duration_ms)
+                    .with("closedBy", closed_by)
+            }
+            MediationEvent::Refused(why) => {
+                let event = self.book.event(EventType::MediationRefused);
+                event.with("why", why)
+            }
+        };
+        self.book.append_later(vec![event]).await;
+        self.sync_soon();
+    }
+
+    /// Connections that were only counted, as one event.
+    pub(super) fn counted(&mut self) -> Vec<NewEvent> {
+        match std::mem::take(&mut self.published_counted) {
+            0 => Vec::new(),
+            count => {
+                let counted = self.book.event(EventType::PublishedCounted);
+                vec![counted.with("connections", count)]
+            }
         }
     }
 

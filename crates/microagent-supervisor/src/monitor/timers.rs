@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_earliest_timer_comes_first_and_a_cleared_one_never() {
         let mut timers = Timers::default();
-        timers.set(Timer::Ready, Duration::from_secs(60));
+        timers.set(Timer::Ready, Duration::from_mins(1));
         timers.set(Timer::Hello, Duration::from_secs(20));
         timers.set_if_idle(Timer::Hello, Duration::from_secs(1));
         assert_eq!(timers.earliest().unwrap().0, Timer::Hello);

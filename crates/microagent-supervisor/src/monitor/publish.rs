@@ -1,0 +1,247 @@
+//! Published ports: a connection to the host's port becomes a `forward` session to the guest's.
+//!
+//! ```text
+//! TCP ── bytes ──> data frames ──> guest        each direction ends by its own end of file, which
+//!     <── bytes ── data frames <──              in frames is an empty one
+//! ```
+//!
+//! A guest that refuses or does not answer in time costs its client a reset and nobody else anything.
+
+use super::boot::Published;
+use super::event::{Event, EventSender};
+use super::frame_stream::{FrameReader, write_frame};
+use super::sessions;
+use crate::backend::{GuestStream, Vm};
+use microagent_os::clock;
+use microagent_types::{GuestPort, HostPort, PublishSpec};
+use microagent_wire::frame::{Frame, FrameKind};
+use microagent_wire::guest::service::{Service, ServiceAnswer, ServiceRequest};
+use microagent_wire::limits::RAW_BYTES_MAX;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+
+/// Connections at once, all ports together.
+const CONNECTIONS_MAX: u64 = 1024;
+/// Until the guest must have connected its own port.
+const FORWARD_LIMIT: Duration = Duration::from_secs(5);
+/// After a failed accept: out of descriptors is no reason to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A published port that is served. Dropping it closes the port; connections see `severed`.
+#[derive(Debug)]
+pub(super) struct ServedPort {
+    /// What was asked.
+    pub(super) spec: PublishSpec,
+    /// The real port.
+    pub(super) host_port: HostPort,
+    /// Its connections.
+    pub(super) count: Rc<Count>,
+    listener: Option<TcpListener>,
+    task: Option<AbortHandle>,
+}
+
+/// Connections of one port.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    /// Now.
+    pub(super) open: Cell<u64>,
+    /// In this boot.
+    pub(super) total: Cell<u64>,
+}
+
+/// A connection over a published port that has begun or ended.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The port of the host.
+    pub(crate) host_port: HostPort,
+    /// Its number among the connections of that port.
+    pub(crate) number: u64,
+    /// What it was, once it has ended.
+    pub(crate) end: Option<ConnectionEnd>,
+}
+
+/// What a connection was.
+#[derive(Debug)]
+pub(crate) struct ConnectionEnd {
+    /// Bytes to the guest.
+    pub(crate) bytes_in: u64,
+    /// Bytes from the guest.
+    pub(crate) bytes_out: u64,
+    /// How long it was open.
+    pub(crate) duration: Duration,
+    /// Whether the guest took it.
+    pub(crate) refused: bool,
+}
+
+impl Drop for ServedPort {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl ServedPort {
+    /// A bound port that nobody is served at yet: connections wait in the kernel's queue.
+    pub(super) fn bound(published: Published) -> Self {
+        Self {
+            spec: published.spec,
+            host_port: published.host_port,
+            count: Rc::default(),
+            listener: Some(published.listener),
+            task: None,
+        }
+    }
+
+    /// Begins to serve: the guest is ready.
+    pub(super) fn serve(
+        &mut self,
+        vm: Rc<dyn Vm>,
+        severed: watch::Receiver<bool>,
+        events: EventSender,
+    ) {
+        let Some(listener) = self.listener.take() else {
+            return;
+        };
+        let port = Target {
+            host_port: self.host_port,
+            guest_port: self.spec.guest_port,
+            count: self.count.clone(),
+            vm,
+            severed,
+            events,
+        };
+        self.task = Some(spawn_local(accept(listener, port)).abort_handle());
+    }
+}
+
+#[derive(Clone)]
+struct Target {
+    host_port: HostPort,
+    guest_port: GuestPort,
+    count: Rc<Count>,
+    vm: Rc<dyn Vm>,
+    severed: watch::Receiver<bool>,
+    events: EventSender,
+}
+
+async fn accept(listener: TcpListener, port: Target) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a published port accepted nothing");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if port.count.open.get() >= CONNECTIONS_MAX {
+            reset(stream);
+            continue;
+        }
+        port.count.open.set(port.count.open.get() + 1);
+        port.count.total.set(port.count.total.get() + 1);
+        spawn_local(connection(stream, port.clone(), port.count.total.get()));
+    }
+}
+
+/// Closes so that the other side sees an error and not an end.
+fn reset(stream: TcpStream) {
+    // A socket that refuses the option is closed in order, which is the worst that comes of it.
+    let _ = stream.set_zero_linger();
+}
+
+async fn connection(mut stream: TcpStream, port: Target, number: u64) {
+    let begun = clock::monotonic();
+    let host_port = port.host_port;
+    let say = |end| {
+        Event::Published(Connection {
+            host_port,
+            number,
+            end,
+        })
+    };
+    port.events.send(say(None)).await;
+    let (bytes_in, bytes_out) = (Cell::new(0), Cell::new(0));
+    let mut severed = port.severed.clone();
+    let refused = tokio::select! {
+        refused = forward(&mut stream, &port, &bytes_in, &bytes_out) => refused,
+        _ = severed.wait_for(|severed| *severed) => true,
+    };
+    if refused {
+        reset(stream);
+    }
+    port.count.open.set(port.count.open.get() - 1);
+    let end = ConnectionEnd {
+        bytes_in: bytes_in.get(),
+        bytes_out: bytes_out.get(),
+        duration: clock::monotonic().duration_since(begun),
+        refused,
+    };
+    port.events.send(say(Some(end))).await;
+}
+
+/// Relays one connection to its end; true when the guest did not take it.
+async fn forward(
+    stream: &mut TcpStream,
+    port: &Target,
+    bytes_in: &Cell<u64>,
+    bytes_out: &Cell<u64>,
+) -> bool {
+    let opened = timeout(FORWARD_LIMIT, open(&*port.vm, port.guest_port)).await;
+    let Ok(Some((mut frames, mut guest))) = opened else {
+        return true;
+    };
+    let (mut from_client, mut to_client) = stream.split();
+    let forth = async {
+        let mut buffer = vec![0; RAW_BYTES_MAX];
+        loop {
+            let read = from_client.read(&mut buffer).await.unwrap_or(0);
+            let frame = Frame::new(FrameKind::Data, buffer[..read].to_vec());
+            // The empty frame is the end of this direction.
+            if write_frame(&mut guest, &frame).await.is_err() || read == 0 {
+                return;
+            }
+            bytes_in.set(bytes_in.get() + read as u64);
+        }
+    };
+    let back = async {
+        while let Ok(Some(frame)) = frames.next().await {
+            if frame.kind != FrameKind::Data || frame.payload.is_empty() {
+                break;
+            }
+            if to_client.write_all(&frame.payload).await.is_err() {
+                break;
+            }
+            bytes_out.set(bytes_out.get() + frame.payload.len() as u64);
+        }
+        // A client that is gone already needs to hear nothing.
+        let _ = to_client.shutdown().await;
+    };
+    tokio::join!(forth, back);
+    false
+}
+
+type Opened = (
+    FrameReader<tokio::io::ReadHalf<GuestStream>>,
+    tokio::io::WriteHalf<GuestStream>,
+);
+
+async fn open(vm: &dyn Vm, port: GuestPort) -> Option<Opened> {
+    let request = ServiceRequest {
+        generation: 1,
+        service: Service::Forward { port, host: None },
+    };
+    let stream = sessions::open(vm, &request.to_json()).await.ok()?;
+    let (reader, writer) = tokio::io::split(stream);
+    let mut frames = FrameReader::from_guest(reader);
+    let answer = frames.next().await.ok()??;
+    let answer: ServiceAnswer = serde_json::from_slice(&answer.payload).ok()?;
+    answer.ok.then_some((frames, writer))
+}
