@@ -280,7 +280,7 @@ fn a_halt_that_is_not_obeyed_kills_nothing() {
     home.prepare();
     home.start();
     let timed_out = home.ask_with("halt", |request| {
-        request["options"] = json!({ "timeoutMs": 200 })
+        request["options"] = json!({ "timeoutMs": 200 });
     });
     let message = refused(&timed_out, "timeout");
     assert!(message.contains("nothing was killed"), "{message}");
@@ -298,7 +298,7 @@ fn a_stop_that_is_not_heard_becomes_a_kill() {
     home.prepare();
     home.start();
     let stopped = ok(home.ask_with("stop", |request| {
-        request["options"] = json!({ "timeoutMs": 100 })
+        request["options"] = json!({ "timeoutMs": 100 });
     }));
     assert_eq!(state_of(&stopped), ("stopped", "stop_escalated"));
     assert_eq!(stopped["ending"]["endedBy"], "kill");
@@ -440,7 +440,7 @@ fn a_client_that_is_bound_takes_the_vm_with_it() {
     let home = Home::new();
     home.prepare();
     ok(home.ask_with("start", |request| {
-        request["options"] = json!({ "clientBound": true })
+        request["options"] = json!({ "clientBound": true });
     }));
     let mut bound = exec(&["cat"]);
     bound["endVmOnClose"] = json!(true);
@@ -501,7 +501,7 @@ fn a_late_act_does_not_hit_the_next_boot() {
     ok(home.ask("kill"));
     home.start();
     let late = home.ask_with("kill", |request| {
-        request["expect"] = json!({ "bootId": first })
+        request["expect"] = json!({ "bootId": first });
     });
     refused(&late, "wrong_state");
     assert_eq!(state_of(&ok(home.ask("inspect"))), ("running", "ready"));
@@ -603,14 +603,14 @@ fn requests_that_make_no_sense_are_refused_by_kind() {
     );
     nonsense(
         &home.request("kill", |request| {
-            request["stateDir"] = json!("/no/such/folder")
+            request["stateDir"] = json!("/no/such/folder");
         }),
         "not_found",
     );
     nonsense(&home.request("kill", |_| {}), "not_found");
     nonsense(
         &home.request("kill", |request| {
-            request["options"] = json!({ "freeze": true })
+            request["options"] = json!({ "freeze": true });
         }),
         "usage",
     );
