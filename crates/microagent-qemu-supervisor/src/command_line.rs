@@ -13,7 +13,7 @@ use microagent_machine::Accelerator;
 use microagent_supervisor::backend::{ConfinementDemand, Disk, DiskAccess, GuestNic, LaunchSpec};
 use microagent_types::Arch;
 
-use crate::qmp::NETWORK_DEVICE_ID;
+use crate::qmp::{NETWORK_DEVICE_ID, QemuVersion};
 
 /// The number under which QEMU gets its control socket.
 pub const QMP_SOCKET: i32 = 3;
@@ -30,6 +30,25 @@ const BYTES_PER_MIB: u64 = 1 << 20;
 /// QEMU's own filter of system calls.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
+/// The first version whose emulation survives a guest that changes its own code while another
+/// virtual CPU runs it. Before, a just-in-time compiler or the kernel itself can be run half changed.
+const SAFE_THREADS_SINCE: QemuVersion = QemuVersion {
+    major: 8,
+    minor: 1,
+    micro: 0,
+};
+
+/// How the guest's instructions are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Execution {
+    /// By the processor.
+    Kvm,
+    /// Translated, with a thread for each virtual CPU.
+    ThreadPerCpu,
+    /// Translated, all virtual CPUs in turn on one thread.
+    OneThread,
+}
+
 /// An accelerator that QEMU on Linux does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("QEMU has no accelerator `{accelerator}` here")]
@@ -38,13 +57,27 @@ pub struct NoSuchAccelerator {
     pub accelerator: &'static str,
 }
 
+impl Execution {
+    /// With this accelerator and version. A version that is not known counts as an old one.
+    pub fn new(
+        accelerator: Accelerator,
+        version: Option<QemuVersion>,
+    ) -> Result<Self, NoSuchAccelerator> {
+        match accelerator {
+            Accelerator::Kvm => Ok(Self::Kvm),
+            Accelerator::Emulation if version >= Some(SAFE_THREADS_SINCE) => Ok(Self::ThreadPerCpu),
+            Accelerator::Emulation => Ok(Self::OneThread),
+            Accelerator::Apple | Accelerator::Hyperv => Err(NoSuchAccelerator {
+                accelerator: accelerator.as_str(),
+            }),
+        }
+    }
+}
+
 /// QEMU's arguments, the program itself left out.
-pub fn arguments(
-    spec: &LaunchSpec,
-    accelerator: Accelerator,
-) -> Result<Vec<OsString>, NoSuchAccelerator> {
+pub fn arguments(spec: &LaunchSpec, execution: Execution) -> Vec<OsString> {
     let mut words = Words::default();
-    machine(&mut words, spec, accelerator)?;
+    machine(&mut words, spec, execution);
     words.option("-smp", spec.cpus.to_string());
     let memory_mib = spec.memory.bytes() / BYTES_PER_MIB;
     words.option("-m", format!("{memory_mib}M"));
@@ -77,22 +110,14 @@ pub fn arguments(
     if let Some(nic) = &spec.nic {
         network(&mut words, nic);
     }
-    Ok(words.0)
+    words.0
 }
 
-fn machine(
-    words: &mut Words,
-    spec: &LaunchSpec,
-    accelerator: Accelerator,
-) -> Result<(), NoSuchAccelerator> {
-    let (accel, cpu, legacy) = match accelerator {
-        Accelerator::Kvm => ("kvm", "host", "off"),
-        Accelerator::Emulation => ("tcg", "max", "on"),
-        Accelerator::Apple | Accelerator::Hyperv => {
-            return Err(NoSuchAccelerator {
-                accelerator: accelerator.as_str(),
-            });
-        }
+fn machine(words: &mut Words, spec: &LaunchSpec, execution: Execution) {
+    let (accel, cpu, legacy) = match execution {
+        Execution::Kvm => ("kvm", "host", "off"),
+        Execution::ThreadPerCpu => ("tcg,thread=multi", "max", "on"),
+        Execution::OneThread => ("tcg,thread=single", "max", "on"),
     };
     let machine = match spec.arch {
         Arch::Amd64 => format!(
@@ -104,7 +129,6 @@ fn machine(
     words.option("-M", machine);
     words.option("-accel", accel);
     words.option("-cpu", cpu);
-    Ok(())
 }
 
 fn disks(words: &mut Words, spec: &LaunchSpec) {

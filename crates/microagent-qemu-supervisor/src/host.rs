@@ -203,7 +203,8 @@ fn abs_path(path: &Path) -> Option<AbsPath> {
     AbsPath::try_from(path).ok()
 }
 
-fn version_of(program: &Path) -> Option<String> {
+/// What a program says of its version. Blocks until it has ended, a second at most.
+pub(crate) fn version_of(program: &Path) -> Option<String> {
     let ask = Spawn::new(program).argument("--version");
     let reply = ASK_VERSION.hold(ask, Vec::new()).ok()?;
     version_in(&String::from_utf8_lossy(&reply.stdout))

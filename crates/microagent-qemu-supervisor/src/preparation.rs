@@ -5,7 +5,6 @@
 //! vsock device needs a while until it listens, so it is started first and awaited last. Each step
 //! that fails ends what the steps before have started.
 
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
@@ -26,11 +25,12 @@ use microagent_supervisor::backend::{
 };
 use microagent_types::VsockPort;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
-use crate::command_line::{self, NETWORK_SOCKET, QMP_SOCKET};
+use crate::command_line::{self, Execution, NETWORK_SOCKET, QMP_SOCKET};
 use crate::confinement::{self, OWN_EXECUTABLE};
 use crate::failures::{self, failed, unsupported};
-use crate::host::{Tools, VSOCK_DEVICE};
+use crate::host::{self, Tools, VSOCK_DEVICE};
 use crate::qmp::{QemuVersion, Qmp, QmpError};
 use crate::vm::{Processes, QEMU, QemuVm, qmp_failure};
 use crate::vsock_device::{self, VsockDeviceError};
@@ -61,6 +61,8 @@ pub(crate) struct QemuPreparation {
     vsock_device: Option<vsock_device::Starting>,
     network: Option<Network>,
     confined: Option<ConfinedQemu>,
+    /// Asked for beside everything else, and only where it matters before QEMU runs.
+    version: Option<JoinHandle<Option<String>>>,
 }
 
 /// A child in its own root that will be QEMU.
@@ -87,7 +89,35 @@ impl QemuPreparation {
             vsock_device: None,
             network: None,
             confined: None,
+            version: None,
         }
+    }
+
+    fn ask_version(&mut self) -> Result<(), BackendError> {
+        let accelerator = self.accelerator()?;
+        // A missing QEMU is the launch's to tell.
+        if accelerator == Accelerator::Emulation
+            && let Ok(program) = self.qemu_program()
+        {
+            let ask = tokio::task::spawn_blocking(move || host::version_of(&program));
+            self.version = Some(ask);
+        }
+        Ok(())
+    }
+
+    fn accelerator(&self) -> Result<Accelerator, BackendError> {
+        self.tools
+            .accelerator()
+            .map_err(failures::unusable_override)
+    }
+
+    async fn execution(&mut self) -> Result<Execution, BackendError> {
+        let version = match self.version.take() {
+            Some(asked) => asked.await.ok().flatten(),
+            None => None,
+        };
+        let version = version.and_then(|text| text.parse().ok());
+        Execution::new(self.accelerator()?, version).map_err(|error| unsupported(QEMU, error))
     }
 
     async fn start_vsock_device(&self) -> Result<vsock_device::Starting, BackendError> {
@@ -172,15 +202,12 @@ impl QemuPreparation {
     }
 
     async fn start_qemu(&mut self) -> Result<(Running, Qmp, QemuVersion, Console), BackendError> {
-        let accelerator = self
-            .tools
-            .accelerator()
-            .map_err(failures::unusable_override)?;
+        let execution = self.execution().await?;
         let (qemu, console, control) = match self.confined.take() {
-            Some(confined) => self.become_qemu(confined, accelerator).await?,
+            Some(confined) => self.become_qemu(confined, execution).await?,
             None => {
                 let (mut launch, control) = self.qemu_launch()?;
-                launch.arguments = arguments(&self.spec, accelerator)?;
+                launch.arguments = command_line::arguments(&self.spec, execution);
                 let (qemu, console) = launch.start_vmm().map_err(|error| failed(QEMU, error))?;
                 (qemu, console, control)
             }
@@ -200,7 +227,7 @@ impl QemuPreparation {
     async fn become_qemu(
         &self,
         confined: ConfinedQemu,
-        accelerator: Accelerator,
+        execution: Execution,
     ) -> Result<(Running, Console, UnixStream), BackendError> {
         let (spec, working_folder) = if confined.private_root {
             let inside = confinement::seen_from_inside(&self.spec);
@@ -217,7 +244,7 @@ impl QemuPreparation {
             program: self.qemu_program()?,
             working_folder,
             descriptors,
-            arguments: arguments(&spec, accelerator)?,
+            arguments: command_line::arguments(&spec, execution),
         };
         let turned = confined.child.turn_into(&target).await;
         let qemu = turned.map_err(|error| failed(QEMU, error))?;
@@ -256,10 +283,7 @@ impl QemuPreparation {
 
     /// Starts the child that will be QEMU and has it set itself up.
     async fn start_confined(&mut self) -> Result<Report, BackendError> {
-        let accelerator = self
-            .tools
-            .accelerator()
-            .map_err(failures::unusable_override)?;
+        let accelerator = self.accelerator()?;
         let (mut launch, control) = self.qemu_launch()?;
         let setup = confinement::qemu_setup(&self.spec, &launch.program, accelerator);
         confinement::make_mount_point(&self.spec).map_err(|error| failed(QEMU, error))?;
@@ -308,10 +332,6 @@ impl QemuPreparation {
 
 type Started = (Running, Running, Qmp, QemuVersion, Console);
 
-fn arguments(spec: &LaunchSpec, accelerator: Accelerator) -> Result<Vec<OsString>, BackendError> {
-    command_line::arguments(spec, accelerator).map_err(|error| unsupported(QEMU, error))
-}
-
 async fn greet(control: UnixStream, qemu: &Running) -> Result<(Qmp, QemuVersion), BackendError> {
     match Qmp::begin(control).await {
         Ok((_, version)) if version < OLDEST_QEMU => {
@@ -353,6 +373,7 @@ impl Preparation for QemuPreparation {
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
+            self.ask_version()?;
             self.vsock_device = Some(self.start_vsock_device().await?);
             match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
                 Some(addresses) => self.start_passt(&addresses).await,

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -44,6 +45,27 @@ pub struct QemuVersion {
 impl fmt::Display for QemuVersion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{}.{}", self.major, self.minor, self.micro)
+    }
+}
+
+/// A version that can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no version of QEMU")]
+pub struct InvalidVersion;
+
+impl FromStr for QemuVersion {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
+        let mut numbers = text
+            .split('.')
+            .map(|number| number.parse::<u32>().map_err(|_| InvalidVersion));
+        let mut next = || numbers.next().ok_or(InvalidVersion)?;
+        Ok(Self {
+            major: next()?,
+            minor: next()?,
+            micro: next()?,
+        })
     }
 }
 

@@ -13,9 +13,9 @@ fn nic() -> GuestNic {
 }
 
 /// One option a line.
-fn lines(spec: &LaunchSpec, accelerator: Accelerator) -> String {
+fn lines(spec: &LaunchSpec, execution: Execution) -> String {
     let mut text = String::new();
-    for word in arguments(spec, accelerator).unwrap() {
+    for word in arguments(spec, execution) {
         let word = word.into_string().unwrap();
         if !text.is_empty() {
             text.push(if word.starts_with('-') { '\n' } else { ' ' });
@@ -27,13 +27,13 @@ fn lines(spec: &LaunchSpec, accelerator: Accelerator) -> String {
 
 #[test]
 fn an_isolated_machine_with_kvm() {
-    insta::assert_snapshot!(lines(&spec(Arch::Amd64), Accelerator::Kvm));
+    insta::assert_snapshot!(lines(&spec(Arch::Amd64), Execution::Kvm));
 }
 
 #[test]
 fn an_emulated_machine_keeps_the_timer_that_it_needs() {
-    let kvm = lines(&spec(Arch::Amd64), Accelerator::Kvm);
-    let emulated = lines(&spec(Arch::Amd64), Accelerator::Emulation);
+    let kvm = lines(&spec(Arch::Amd64), Execution::Kvm);
+    let emulated = lines(&spec(Arch::Amd64), Execution::OneThread);
     let differing: Vec<&str> = emulated
         .lines()
         .filter(|line| !kvm.lines().any(|other| other == *line))
@@ -44,10 +44,10 @@ fn an_emulated_machine_keeps_the_timer_that_it_needs() {
 #[test]
 fn a_machine_with_a_nic_and_data_disks() {
     let mut spec = spec(Arch::Amd64);
-    let plain = lines(&spec, Accelerator::Kvm);
+    let plain = lines(&spec, Execution::Kvm);
     spec.nic = Some(nic());
     spec.disks = data_disks();
-    let rich = lines(&spec, Accelerator::Kvm);
+    let rich = lines(&spec, Execution::Kvm);
     let added: Vec<&str> = rich
         .lines()
         .filter(|line| !plain.lines().any(|other| other == *line))
@@ -57,7 +57,7 @@ fn a_machine_with_a_nic_and_data_disks() {
 
 #[test]
 fn an_arm64_machine() {
-    let lines = lines(&spec(Arch::Arm64), Accelerator::Kvm);
+    let lines = lines(&spec(Arch::Arm64), Execution::Kvm);
     let machine: Vec<&str> = lines.lines().take(3).collect();
     insta::assert_snapshot!(machine.join("\n"));
 }
@@ -66,7 +66,7 @@ fn an_arm64_machine() {
 fn a_comma_in_a_path_does_not_end_the_value() {
     let mut spec = spec(Arch::Amd64);
     spec.root_disk.path = path("/w/a,readonly=on/rootfs.ext4");
-    let lines = lines(&spec, Accelerator::Kvm);
+    let lines = lines(&spec, Execution::Kvm);
     assert!(
         lines.contains("filename=/w/a,,readonly=on/rootfs.ext4,aio=threads"),
         "{lines}"
@@ -76,12 +76,26 @@ fn a_comma_in_a_path_does_not_end_the_value() {
 #[test]
 fn without_confinement_there_is_no_filter() {
     let mut spec = spec(Arch::Amd64);
-    assert!(lines(&spec, Accelerator::Kvm).contains("\n-sandbox on,"));
+    assert!(lines(&spec, Execution::Kvm).contains("\n-sandbox on,"));
     spec.confinement = ConfinementDemand::Off;
-    assert!(!lines(&spec, Accelerator::Kvm).contains("-sandbox"));
+    assert!(!lines(&spec, Execution::Kvm).contains("-sandbox"));
 }
 
 #[test]
 fn an_accelerator_of_another_host_is_refused() {
-    assert!(arguments(&spec(Arch::Amd64), Accelerator::Apple).is_err());
+    assert!(Execution::new(Accelerator::Apple, None).is_err());
+}
+
+#[test]
+fn an_emulation_that_runs_changed_code_by_halves_gets_one_thread() {
+    let execution = |version: Option<&str>| {
+        let version = version.map(|text| text.parse().unwrap());
+        Execution::new(Accelerator::Emulation, version).unwrap()
+    };
+    assert_eq!(execution(None), Execution::OneThread);
+    assert_eq!(execution(Some("7.2.22")), Execution::OneThread);
+    assert_eq!(execution(Some("8.0.5")), Execution::OneThread);
+    assert_eq!(execution(Some("8.1.0")), Execution::ThreadPerCpu);
+    assert_eq!(execution(Some("10.0.2")), Execution::ThreadPerCpu);
+    assert_eq!(Execution::new(Accelerator::Kvm, None), Ok(Execution::Kvm));
 }

@@ -77,6 +77,15 @@ fn answers_find_who_asked_past_events_and_strange_answers() {
 }
 
 #[test]
+fn versions_are_compared_by_number() {
+    let version = |text: &str| text.parse::<QemuVersion>();
+    assert!(version("10.0.0").unwrap() > version("9.2.3").unwrap());
+    for text in ["", "7", "7.2", "7.2.x", "7..2"] {
+        assert!(version(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_refusal_has_qemus_words() {
     in_loop(async {
         let (qmp, mut qemu) = begun().await;
