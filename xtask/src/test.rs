@@ -30,7 +30,6 @@ pub(crate) fn run() -> Result<ExitCode> {
     check::run_stages(&places, &mut stages);
     stages.run("3 unit and command tests", || tests(&places));
     stages.run("3 ends at every crash point", || crashes(&places));
-    stages.run("3 examples in documentation", || examples(&places));
     stages.run("4 guest init, initramfs and kernel", || {
         guest::build(&places)?;
         for backend in Backend::ALL {
@@ -45,7 +44,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     });
     stages.run("7 documentation", || {
         cargo(&places)
-            .args(["doc", "--quiet", "--workspace", "--no-deps"])
+            // The comments of a command are its help, written for a terminal.
+            .args(["doc", "--quiet", "--workspace", "--no-deps", "--lib"])
             .env("RUSTDOCFLAGS", "--deny warnings")
             .ok()?;
         Ok(Outcome::default())
@@ -92,13 +92,6 @@ fn crashes(places: &Places) -> Result<Outcome> {
         .env("PATH", setup::search_path(places)?)
         .tee()?;
     Ok(lines.counts(counts::of_nextest)?.into())
-}
-
-fn examples(places: &Places) -> Result<Outcome> {
-    let lines = cargo(places)
-        .args(["test", "--quiet", "--workspace", "--doc"])
-        .tee()?;
-    Ok(lines.counts(counts::of_libtest)?.into())
 }
 
 /// Runs a stage whose program is there; a program that is not built yet is named as left out.

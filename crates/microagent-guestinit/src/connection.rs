@@ -98,7 +98,7 @@ impl Connection {
         self.queue(frame.kind, &frame.payload);
     }
 
-    /// Queues one frame; raw payloads hold at most [`READ_BYTES`].
+    /// Queues one frame; raw payloads hold at most `READ_BYTES`.
     pub fn queue(&mut self, kind: FrameKind, payload: &[u8]) {
         if self.is_closed {
             return;
