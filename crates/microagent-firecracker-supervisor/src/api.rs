@@ -19,6 +19,7 @@ pub(crate) struct BootSource<'a> {
 }
 
 /// `PUT /drives/<id>`.
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 #[derive(Debug, Serialize)]
 pub(crate) struct Drive<'a> {
     pub(crate) drive_id: &'a str,
