@@ -29,7 +29,7 @@ use microagent_machine::verb::{PendingVerb, Verb};
 use microagent_os::clock::{self, Deadline};
 use microagent_os::local_socket::{self, Stream};
 use microagent_os::process::{self, Child, Session, Signal, Spawn, Stream as ChildStream};
-use microagent_os::{dirs, fs, random};
+use microagent_os::{FsError, dirs, fs, random};
 use microagent_state::RuntimeRecord;
 use microagent_state::event_chain::line_hash;
 use microagent_state::event_record::EventType;
@@ -60,6 +60,8 @@ const STATUS_LIMIT: Duration = Duration::from_secs(2);
 const KERNEL_BYTES_MAX: u64 = 256 << 20;
 const INITRAMFS_BYTES_MAX: u64 = 64 << 20;
 const READ_BYTES: usize = 16 * 1024;
+/// A boot begins a new log when the old one is longer.
+const MONITOR_LOG_BYTES_MAX: u64 = 2 << 20;
 
 /// Whether the workload of the workspace runs at boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,8 +304,7 @@ impl Boot {
         };
         let run = context.paths.run_folder();
         dirs::ensure_private(&run).map_err(|error| faults::of_file(&error))?;
-        let log = fs::open_append(&context.paths.monitor_log(Rotation::Current))
-            .map_err(|error| faults::of_file(&error))?;
+        let log = open_monitor_log(context).map_err(|error| faults::of_file(&error))?;
         let also_log = log.try_clone().map_err(|error| failed(&error))?;
         let executable = process::current_executable().map_err(|error| failed(&error))?;
         let (ours, theirs) = local_socket::pair().map_err(|error| failed(&error))?;
@@ -419,6 +420,15 @@ impl Boot {
         refresh(context);
         Ok(())
     }
+}
+
+/// The monitor's log for one more boot; one that has grown too long is set aside first.
+fn open_monitor_log(context: &Context<'_>) -> Result<std::fs::File, FsError> {
+    let path = context.paths.monitor_log(Rotation::Current);
+    if fs::metadata(&path).is_ok_and(|found| found.len() > MONITOR_LOG_BYTES_MAX) {
+        fs::rename(&path, &context.paths.monitor_log(Rotation::Previous))?;
+    }
+    fs::open_append(&path)
 }
 
 /// What a monitor's environment holds: what every child has, and the variables of ours that say which

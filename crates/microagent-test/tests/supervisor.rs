@@ -739,3 +739,32 @@ fn a_mediation_target_that_is_gone_closes_the_guests_connection() {
     assert!(told);
     assert!(home.events().contains(&"mediation_unready".to_owned()));
 }
+
+#[test]
+fn a_start_that_is_interrupted_ends_its_vm_and_says_so() {
+    let home = Home::new();
+    home.script("stuck-in-boot");
+    home.prepare();
+    let mut child = Command::new(SUPERVISOR)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let request = home.request("start", |_| {});
+    stdin.write_all(request.to_string().as_bytes()).unwrap();
+    drop(stdin);
+    let begun = until(Duration::from_secs(10), || {
+        home.ask("inspect")["workspace"]["guest"]["generation"] == 1
+    });
+    assert!(begun);
+    let pid = child.id().to_string();
+    let status = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(status.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    refused(&answer, "interrupted");
+    assert_eq!(state_of(&answer), ("stopped", "interrupted"));
+}
