@@ -125,7 +125,7 @@ pub fn write<T: Serialize>(path: &Path, stored: &Stored<T>) -> Result<(), Record
     Ok(atomic_file::write(path, &bytes, Existing::Replace)?)
 }
 
-/// As [`write`], but a name that is taken is an error of kind `AlreadyExists`.
+/// As [`write()`], but a name that is taken is an error of kind `AlreadyExists`.
 pub fn write_new<T: Serialize>(path: &Path, stored: &Stored<T>) -> Result<(), RecordError> {
     let bytes = to_bytes(path, stored)?;
     crash_point::pass("store.write_new");

@@ -3,7 +3,7 @@
 //! Some hosts offer a device that opens and answers, and then can't run an unmodified guest kernel:
 //! a guest of a hypervisor without nested virtualization. A VMM that finds out by itself fails
 //! late and says little, so the question is answered before one is started. Reading the host is
-//! [`KvmFacts::observe`]; the judgement is pure.
+//! `KvmFacts::observe`; the judgement is pure.
 
 #[cfg(target_os = "linux")]
 mod linux;
