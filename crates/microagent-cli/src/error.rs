@@ -6,6 +6,8 @@
 
 use std::io;
 
+use microagent_os::clock;
+use microagent_types::{SignalName, WorkspaceName};
 use microagent_wire::exit_code;
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_workspace::WorkspaceError;
@@ -14,6 +16,7 @@ use microagent_workspace::guest_session::SessionError;
 use crate::printer::Paint;
 use crate::render::escape::escaped;
 use crate::render::table::lines;
+use crate::wording::{self, Act};
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) enum Failure {
         /// The signal's number.
         signal: u8,
     },
+    /// The detach keys ended a session; nothing went wrong.
+    Detached,
     /// The reader of stdout went away; nobody is there to be told.
     ClosedPipe,
 }
@@ -51,11 +56,21 @@ impl Failure {
         }
     }
 
+    /// The same failure about an act on a workspace, in this command's words.
+    pub(crate) fn of_act(self, act: Act, name: &WorkspaceName) -> Self {
+        let reworded = |fault| wording::reword(act, name, fault, clock::now());
+        match self {
+            Self::Command(fault) => Self::Command(reworded(fault)),
+            Self::Session(fault) => Self::Session(reworded(fault)),
+            Self::Signalled { .. } | Self::Detached | Self::ClosedPipe => self,
+        }
+    }
+
     /// The same failure with the codes of `run` and `exec`.
     pub(crate) fn in_session(self) -> Self {
         match self {
             Self::Command(fault) => Self::Session(fault),
-            Self::Session(_) | Self::Signalled { .. } | Self::ClosedPipe => self,
+            Self::Session(_) | Self::Signalled { .. } | Self::Detached | Self::ClosedPipe => self,
         }
     }
 
@@ -65,7 +80,7 @@ impl Failure {
             Self::Command(fault) | Self::Session(fault) | Self::Signalled { fault, .. } => {
                 Some(fault)
             }
-            Self::ClosedPipe => None,
+            Self::Detached | Self::ClosedPipe => None,
         }
     }
 
@@ -78,6 +93,8 @@ impl Failure {
             Self::Command(fault) => exit_code::of_kind(fault.kind),
             Self::Session(fault) => exit_code::of_kind_in_session(fault.kind),
             Self::Signalled { signal, .. } => exit_code::of_signal(*signal),
+            // As if the terminal had hung up on the command, which is what the guest does.
+            Self::Detached => exit_code::of_signal(SignalName::HUP.number()),
             Self::ClosedPipe => exit_code::CLOSED_PIPE,
         }
     }
@@ -151,6 +168,12 @@ mod tests {
         let mut fault = Fault::new(FaultKind::Backend, "x");
         fault.retryable = true;
         assert_eq!(Failure::Command(fault).exit_code(), 75);
+    }
+
+    #[test]
+    fn detaching_is_a_hang_up_and_nothing_to_tell() {
+        assert_eq!(Failure::Detached.exit_code(), 129);
+        assert!(Failure::Detached.fault().is_none());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod progress_bar;
 mod render;
 mod settings;
 mod signals;
+mod wording;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use crate::args::{PauseArgs, QuarantineArgs, ResumeArgs};
 use crate::error::Failure;
 use crate::printer::Printer;
 use crate::settings::GlobalSettings;
+use crate::wording::Act;
 
 /// Freezes each.
 pub(crate) fn perform_pause(
@@ -22,6 +23,7 @@ pub(crate) fn perform_pause(
     let note = args.why.note.as_deref();
     let reports = pause(&context, &args.which.names, note, &Interrupt::new());
     let verb = Verb {
+        act: Act::Pause,
         told: &|_, acted| {
             Some(
                 if acted.changed {
@@ -47,6 +49,7 @@ pub(crate) fn perform_resume(
     let note = args.why.note.as_deref();
     let reports = resume(&context, &args.which.names, note, &Interrupt::new());
     let verb = Verb {
+        act: Act::Resume,
         told: &|_, acted| {
             Some(
                 if acted.changed {
@@ -73,6 +76,7 @@ pub(crate) fn perform_quarantine(
     let note = args.why.note.as_deref();
     let reports = quarantine(&context, &args.which.names, freeze, note, &Interrupt::new());
     let verb = Verb {
+        act: Act::Quarantine,
         told: &|_, acted| Some(quarantined(acted)),
         fields: &[
             ("frozen", &|acted| {

@@ -14,6 +14,7 @@ use crate::progress_bar::ProgressBars;
 use crate::render::workspace;
 use crate::settings::GlobalSettings;
 use crate::signals;
+use crate::wording::Act;
 
 /// Prepares it and prints its name.
 pub(crate) fn perform(
@@ -28,7 +29,8 @@ pub(crate) fn perform(
     let mut progress = ProgressBars::new(printer);
     let created = create(&context, &settings, &mut progress, &interrupt);
     drop(progress);
-    let report = created.map_err(|error| Failure::of_library(&error))?;
+    let report =
+        created.map_err(|error| Failure::of_library(&error).of_act(Act::Create, &settings.name))?;
     tell(&report, printer);
     printer.value(|| format!("{}\n", settings.name), || document(&report))?;
     Ok(exit_code::DONE)

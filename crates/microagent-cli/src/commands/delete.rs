@@ -14,6 +14,7 @@ use crate::error::{Failure, usage};
 use crate::printer::{self, Format, Printer};
 use crate::render::json as render_json;
 use crate::settings::GlobalSettings;
+use crate::wording::Act;
 
 /// Deletes each, once it is confirmed.
 pub(crate) fn perform(
@@ -31,7 +32,9 @@ pub(crate) fn perform(
     let mut results = Vec::new();
     for report in delete(&context, names, &Interrupt::new()) {
         let name = &report.name;
-        let outcome = report.result.map_err(|error| Failure::of_library(&error));
+        let outcome = report
+            .result
+            .map_err(|error| Failure::of_library(&error).of_act(Act::Delete, name));
         if let Err(failure) = &outcome
             && code == exit_code::DONE
         {

@@ -16,6 +16,7 @@ use crate::printer::Printer;
 use crate::render::workspace;
 use crate::settings::GlobalSettings;
 use crate::signals;
+use crate::wording::Act;
 
 /// Shuts each down cleanly.
 pub(crate) fn perform_halt(
@@ -35,6 +36,7 @@ pub(crate) fn perform_halt(
         &interrupt,
     );
     let verb = Verb {
+        act: Act::Halt,
         told: &|_, acted| Some(halted(acted)),
         fields: &[("exit", &|acted| exit(acted))],
     };
@@ -59,6 +61,7 @@ pub(crate) fn perform_stop(
         &interrupt,
     );
     let verb = Verb {
+        act: Act::Stop,
         told: &|_, acted| Some(stopped(acted)),
         fields: &[
             ("endedBy", &|acted| json!(ended_by(acted))),
@@ -87,6 +90,7 @@ pub(crate) fn perform_kill(
         &interrupt,
     );
     let verb = Verb {
+        act: Act::Kill,
         told: &|_, acted| Some(killed(acted)),
         fields: &[("wasAlive", &|acted| {
             (ended_by(acted) != EndedBy::None).into()

@@ -17,6 +17,7 @@ use crate::error::{Failure, usage};
 use crate::printer::{Format, Printer};
 use crate::settings::GlobalSettings;
 use crate::signals;
+use crate::wording::Act;
 
 /// Runs the command and returns its code.
 pub(crate) fn perform(
@@ -42,10 +43,11 @@ fn exec(args: ExecArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8
     let context = global.context_of_existing()?;
     let interrupt = Interrupt::new();
     signals::watch(&interrupt)?;
-    let (ended, capture) = attachment.lend(&interrupt, |streams| {
-        microagent_workspace::exec(&context, &name, &settings, streams, &interrupt)
-    });
-    let outcome = ended.map_err(|error| Failure::of_library(&error))?;
+    let (outcome, capture) = attachment
+        .lend(&interrupt, |streams| {
+            microagent_workspace::exec(&context, &name, &settings, streams, &interrupt)
+        })
+        .map_err(|failure| failure.of_act(Act::Exec, &name))?;
     let fault = fault(&name, &settings, &outcome);
     match printer.format() {
         Format::Text => {

@@ -11,12 +11,15 @@ use serde_json::{Map, Value, json};
 use crate::error::Failure;
 use crate::printer::{Format, Printer};
 use crate::render::json as render_json;
+use crate::wording::Act;
 
 /// A field of a result and where its value comes from.
 pub(super) type Field<'a> = (&'static str, &'a dyn Fn(&Acted) -> Value);
 
 /// What is particular to one verb.
 pub(super) struct Verb<'a> {
+    /// What was asked.
+    pub(super) act: Act,
     /// What happened to a workspace, without its name: `is halted`.
     pub(super) told: &'a dyn Fn(&WorkspaceName, &Acted) -> Option<String>,
     /// Fields beside the common ones; they are null after a failure.
@@ -33,7 +36,9 @@ pub(super) fn render(
     let mut results = Vec::with_capacity(reports.len());
     for report in reports {
         let duration_ms = Span::from(report.duration).as_ms();
-        let outcome = report.result.map_err(|error| Failure::of_library(&error));
+        let outcome = report
+            .result
+            .map_err(|error| Failure::of_library(&error).of_act(verb.act, &report.name));
         if let Err(failure) = &outcome
             && code == exit_code::DONE
         {
@@ -108,12 +113,14 @@ fn document(
 mod tests {
     use super::{Verb, document};
     use crate::error::Failure;
+    use crate::wording::Act;
     use microagent_wire::fault::{Fault, FaultKind};
     use microagent_workspace::act::Acted;
 
     #[test]
     fn a_failed_result_has_every_field_too() {
         let verb = Verb {
+            act: Act::Kill,
             told: &|_, _| None,
             fields: &[("wasAlive", &|acted| acted.changed.into())],
         };

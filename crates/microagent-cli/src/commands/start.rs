@@ -12,6 +12,7 @@ use crate::printer::Printer;
 use crate::render::workspace;
 use crate::settings::GlobalSettings;
 use crate::signals;
+use crate::wording::Act;
 
 /// Boots each.
 pub(crate) fn perform(
@@ -31,6 +32,7 @@ pub(crate) fn perform(
     signals::watch(&interrupt)?;
     let reports = microagent_workspace::start(&context, &args.which.names, &settings, &interrupt);
     let verb = Verb {
+        act: Act::Start,
         told: &|_, acted| Some(told(acted)),
         fields: &[("workspace", &|acted| {
             acted.workspace.as_deref().map(workspace::document).into()

@@ -14,6 +14,7 @@ use crate::printer::{Format, Printer};
 use crate::render::workspace;
 use crate::settings::GlobalSettings;
 use crate::signals;
+use crate::wording::Act;
 
 /// Waits for each.
 pub(crate) fn perform(
@@ -37,6 +38,7 @@ pub(crate) fn perform(
         Format::Text => text(reports, printer)?,
         Format::Json => {
             let verb = Verb {
+                act: Act::Wait,
                 told: &|_, _| None,
                 fields: &[
                     ("waitedFor", &|_| words(what).into()),

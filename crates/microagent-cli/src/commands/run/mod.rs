@@ -30,11 +30,11 @@ fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, 
         printer.note(note);
     }
     let mut progress = ProgressBars::new(printer);
-    let (ended, capture) = plan.attachment.lend(&interrupt, |streams| {
+    let ended = plan.attachment.lend(&interrupt, |streams| {
         microagent_workspace::run(&context, &plan.settings, streams, &mut progress, &interrupt)
     });
     drop(progress);
-    let report = ended.map_err(|error| Failure::of_library(&error))?;
+    let (report, capture) = ended?;
     match printer.format() {
         Format::Text => report::tell(&report, &plan, printer),
         Format::Json => {

@@ -7,12 +7,13 @@ use microagent_types::env_vars::EnvVar;
 use microagent_types::{ByteSize, Span};
 use microagent_wire::fault::Fault;
 use microagent_wire::guest::service::Tty;
-use microagent_workspace::{Interrupt, RunStreams};
+use microagent_workspace::guest_session::SessionError;
+use microagent_workspace::{Interrupt, RunStreams, WorkspaceError};
 
 use super::streams::{self, Capture, Passage, Stdin, TerminalInput};
 use crate::args::SessionArgs;
 use crate::detach_keys::DetachKeys;
-use crate::error::usage;
+use crate::error::{Failure, usage};
 use crate::printer::Format;
 
 /// What a guest's terminal is when this one does not say.
@@ -58,11 +59,12 @@ impl Attachment {
     }
 
     /// Lends this process's streams to `session`, takes them back, and hands out what was captured.
+    /// What the library says of a session that the detach keys ended is not told.
     pub(in crate::commands) fn lend<T>(
         &self,
         interrupt: &Interrupt,
-        session: impl FnOnce(RunStreams<'_>) -> T,
-    ) -> (T, Capture) {
+        session: impl FnOnce(RunStreams<'_>) -> Result<T, WorkspaceError>,
+    ) -> Result<(T, Capture), Failure> {
         let input = self
             .detach_keys
             .clone()
@@ -79,7 +81,15 @@ impl Attachment {
         if let Some(input) = &input {
             input.restore();
         }
-        (ended, capture)
+        match ended {
+            Ok(value) => Ok((value, capture)),
+            Err(WorkspaceError::Session(SessionError::Closed))
+                if input.as_ref().is_some_and(TerminalInput::has_detached) =>
+            {
+                Err(Failure::Detached)
+            }
+            Err(error) => Err(Failure::of_library(&error)),
+        }
     }
 }
 

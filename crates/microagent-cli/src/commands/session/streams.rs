@@ -4,7 +4,7 @@
 //! limit. Nothing here looks into it.
 
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use microagent_os::terminal::RawMode;
 use microagent_types::ByteSize;
@@ -102,34 +102,45 @@ pub(in crate::commands) struct TerminalInput {
     interrupt: Interrupt,
 }
 
-#[derive(Debug)]
-enum Raw {
-    NotYet,
-    On(#[expect(dead_code, reason = "it restores the terminal when it is dropped")] RawMode),
-    Over,
+#[derive(Debug, Default)]
+struct Raw {
+    mode: Option<RawMode>,
+    over: bool,
+    detached: bool,
 }
 
 impl TerminalInput {
     /// The terminal behind stdin; nothing is changed yet.
     pub(in crate::commands) fn new(keys: DetachKeys, interrupt: &Interrupt) -> Self {
         Self {
-            shared: Arc::new(Mutex::new(Raw::NotYet)),
+            shared: Arc::default(),
             search: Arc::new(Mutex::new(DetachSearch::new(keys))),
             interrupt: interrupt.clone(),
         }
     }
 
+    /// Whether the detach keys were typed.
+    pub(in crate::commands) fn has_detached(&self) -> bool {
+        self.raw().detached
+    }
+
     /// Restores the terminal, for good: a read that comes later changes nothing any more.
     pub(in crate::commands) fn restore(&self) {
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Raw::Over;
+        let mut raw = self.raw();
+        raw.over = true;
+        raw.mode = None;
     }
 
     fn make_raw(&self) -> io::Result<()> {
-        let mut raw = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*raw, Raw::NotYet) {
-            *raw = Raw::On(RawMode::enter()?);
+        let mut raw = self.raw();
+        if !raw.over && raw.mode.is_none() {
+            raw.mode = Some(RawMode::enter()?);
         }
         Ok(())
+    }
+
+    fn raw(&self) -> MutexGuard<'_, Raw> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,6 +152,7 @@ impl Read for TerminalInput {
             let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
             let typed = search.take(&buffer[..count]);
             if typed.detached {
+                self.raw().detached = true;
                 self.interrupt.close_session();
                 return Ok(0);
             }

@@ -1,0 +1,525 @@
+//! The built command, a real supervisor and a real monitor; only the VM is a fake, whose guest runs the
+//! host's own commands. What a person sees of a workspace's whole life, in milliseconds.
+//!
+//! This program is the supervisor too, when it is called by that name, so that the tests need no program
+//! that cargo would have to be asked to build.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the world from outside the product's own doors"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use microagent_test::cli::{Finished, Program};
+use microagent_test::fake_backend::FakeBackend;
+use microagent_test::filters;
+use microagent_test::home::Home;
+use microagent_test::image::{Image, ImageConfig, Layer};
+
+/// For processes that end by themselves once they have answered.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks at them.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+const SUPERVISOR: &str = "microagent-qemu-supervisor";
+
+fn main() -> ExitCode {
+    let own_name = std::env::current_exe().unwrap();
+    if own_name.file_name().is_some_and(|name| name == SUPERVISOR) {
+        return microagent_supervisor::run(&FakeBackend, std::env::args().skip(1));
+    }
+    let tests = trials(&[
+        (
+            "both_streams_and_the_code_are_the_guests_own_and_nothing_is_left",
+            both_streams_and_the_code_are_the_guests_own_and_nothing_is_left,
+        ),
+        (
+            "stdin_reaches_the_command_only_with_i",
+            stdin_reaches_the_command_only_with_i,
+        ),
+        (
+            "with_json_a_run_is_one_document",
+            with_json_a_run_is_one_document,
+        ),
+        (
+            "a_command_that_is_missing_has_its_own_code",
+            a_command_that_is_missing_has_its_own_code,
+        ),
+        (
+            "a_reader_that_goes_away_ends_the_run_with_141",
+            a_reader_that_goes_away_ends_the_run_with_141,
+        ),
+        (
+            "a_boot_that_fails_keeps_the_workspace_and_names_its_log",
+            a_boot_that_fails_keeps_the_workspace_and_names_its_log,
+        ),
+        (
+            "a_workspace_lives_from_create_to_delete",
+            a_workspace_lives_from_create_to_delete,
+        ),
+        (
+            "a_guest_that_ignores_a_halt_is_not_killed_and_the_code_is_124",
+            a_guest_that_ignores_a_halt_is_not_killed_and_the_code_is_124,
+        ),
+        (
+            "results_of_several_workspaces_stand_in_the_order_of_the_names",
+            results_of_several_workspaces_stand_in_the_order_of_the_names,
+        ),
+        (
+            "a_history_is_shown_verified_and_shows_an_edit",
+            a_history_is_shown_verified_and_shows_an_edit,
+        ),
+        (
+            "a_wait_ends_with_the_vm_or_with_its_limit",
+            a_wait_ends_with_the_vm_or_with_its_limit,
+        ),
+    ]);
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+fn trials(tests: &[(&str, fn())]) -> Vec<Trial> {
+    let trial = |(name, test): &(&str, fn())| {
+        let test = *test;
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    };
+    tests.iter().map(trial).collect()
+}
+
+/// An installation in a home of its own, and an image with a shell for its command.
+struct Installed {
+    home: Home,
+}
+
+impl Installed {
+    fn new() -> Self {
+        let home = Home::new().unwrap();
+        let bin = home.path().join("prefix/bin");
+        let libexec = home.path().join("prefix/libexec");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir_all(&libexec).unwrap();
+        let built = Path::new(env!("CARGO_BIN_EXE_microagent"));
+        place(built, &bin.join("microagent"));
+        place(&std::env::current_exe().unwrap(), &libexec.join(SUPERVISOR));
+        let arch = match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            _ => "amd64",
+        };
+        let initramfs = format!("microagent-guestinit-{arch}.cpio");
+        std::fs::write(libexec.join(initramfs), b"no guest reads this").unwrap();
+        let layer = Layer::new()
+            .folder("etc", 0o755)
+            .file("etc/name", 0o644, b"x\n");
+        let config = ImageConfig {
+            command: vec!["/bin/sh".to_owned()],
+            env: vec!["PATH=/usr/bin:/bin".to_owned()],
+            ..ImageConfig::default()
+        };
+        let image = Image::new().layer(layer).config(config);
+        image.write_layout(&home.work_dir().join("image")).unwrap();
+        let installed = Self { home };
+        installed.script("");
+        installed
+    }
+
+    /// What the next guests do: words of the fake backend, in the place of a kernel.
+    fn script(&self, words: &str) {
+        std::fs::write(self.home.work_dir().join("kernel"), words).unwrap();
+    }
+
+    fn microagent(&self, line: &[&str]) -> Program {
+        let program = self.home.path().join("prefix/bin/microagent");
+        Program::at(program).of(&self.home).args(line)
+    }
+
+    fn does(&self, line: &[&str]) -> Finished {
+        self.microagent(line).run().unwrap()
+    }
+
+    /// `run` in a small workspace from the test's image.
+    fn run(&self, flags: &[&str], command: &[&str]) -> Program {
+        let mut line = vec!["run", "--profile", "tiny", "--kernel", "kernel"];
+        line.extend(flags);
+        line.push("oci:image");
+        line.extend(command);
+        self.microagent(&line)
+    }
+
+    /// Creates an idle workspace.
+    fn create(&self, name: &str) {
+        let line = [
+            "create",
+            name,
+            "--image",
+            "oci:image",
+            "--profile",
+            "tiny",
+            "--kernel",
+            "kernel",
+            "--idle",
+        ];
+        let created = self.does(&line).expect_code(0).unwrap();
+        assert_eq!(created.stdout_text(), format!("{name}\n"));
+    }
+
+    /// Code, stdout and stderr with everything replaced that differs from run to run.
+    fn quoted(&self, finished: &Finished) -> String {
+        let code = finished
+            .code
+            .map_or("none".to_owned(), |code| code.to_string());
+        let text = format!(
+            "exit {code}\n--- stdout\n{}--- stderr\n{}",
+            finished.stdout_text(),
+            finished.stderr_text()
+        );
+        without_spans(&filters::stable(&text, self.home.path()))
+    }
+
+    fn names(&self) -> String {
+        self.does(&["list", "-q"])
+            .expect_code(0)
+            .unwrap()
+            .stdout_text()
+    }
+
+    /// Nothing of this home lives or lies around.
+    fn assert_tidy(&self) {
+        assert_eq!(self.names(), "");
+        // A monitor has answered before it has ended.
+        let patience = std::time::Instant::now() + SETTLE_LIMIT;
+        let mut left = self.home.leftovers();
+        while !left.is_empty() && std::time::Instant::now() < patience {
+            std::thread::sleep(SETTLE_PAUSE);
+            left = self.home.leftovers();
+        }
+        assert_eq!(left, Vec::<String>::new());
+    }
+}
+
+/// A hard link where the file system can, since the programs are large.
+fn place(program: &Path, at: &PathBuf) {
+    std::fs::hard_link(program, at)
+        .or_else(|_| std::fs::copy(program, at).map(|_| ()))
+        .unwrap();
+}
+
+/// `(12 ms)`, `in 12 ms` and `(pid 12)` differ from run to run.
+fn without_spans(text: &str) -> String {
+    let mut stable = String::new();
+    for line in text.split_inclusive('\n') {
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        for at in 1..words.len() {
+            if words[at - 1] == "(pid" {
+                let tail = words[at].trim_start_matches(|c: char| c.is_ascii_digit());
+                words[at] = format!("N{tail}");
+            }
+            let unit = words[at]
+                .trim_matches(|c: char| !c.is_ascii_alphabetic())
+                .to_owned();
+            let number = words[at - 1].trim_start_matches('(').to_owned();
+            if matches!(unit.as_str(), "ms" | "s") && number.parse::<f64>().is_ok() {
+                words[at - 1] = words[at - 1].replace(&number, "N");
+                words[at] = words[at].replace(&unit, "ms");
+            }
+        }
+        stable.push_str(&words.join(" "));
+    }
+    stable
+}
+
+fn both_streams_and_the_code_are_the_guests_own_and_nothing_is_left() {
+    let installed = Installed::new();
+    let script = ["sh", "-c", "echo out; echo err >&2; exit 3"];
+    let ran = installed
+        .run(&[], &script)
+        .run()
+        .unwrap()
+        .expect_code(3)
+        .unwrap();
+    assert_eq!(ran.stdout_text(), "out\n");
+    assert_eq!(ran.stderr_text(), "err\n");
+    installed.assert_tidy();
+}
+
+fn stdin_reaches_the_command_only_with_i() {
+    let installed = Installed::new();
+    let passed = installed
+        .run(&["-i"], &["tr", "a-z", "A-Z"])
+        .stdin("hello\n");
+    assert_eq!(
+        passed.run().unwrap().expect_code(0).unwrap().stdout_text(),
+        "HELLO\n"
+    );
+    let kept = installed.run(&[], &["cat"]).stdin("hello\n");
+    assert_eq!(
+        kept.run().unwrap().expect_code(0).unwrap().stdout_text(),
+        ""
+    );
+}
+
+fn with_json_a_run_is_one_document() {
+    let installed = Installed::new();
+    let script = ["sh", "-c", "printf 'a\\377'; echo err >&2; kill -9 $$"];
+    let ran = installed
+        .run(&["--json"], &script)
+        .run()
+        .unwrap()
+        .expect_code(137)
+        .unwrap();
+    assert_eq!(ran.stderr_text(), "");
+    let document = ran.json().unwrap();
+    assert_eq!(document["outcome"], "signaled");
+    assert_eq!(document["signal"], "SIGKILL");
+    assert!(document["exitCode"].is_null() && document["error"].is_null());
+    assert_eq!(document["stdout"], "Yf8=");
+    assert_eq!(document["stdoutEncoding"], "base64");
+    assert_eq!(document["stderr"], "err\n");
+    assert_eq!(document["kept"], false);
+    assert!(document["timings"]["bootMs"].is_u64());
+    let cut = ["sh", "-c", "head -c 5000 /dev/zero"];
+    let ran = installed
+        .run(&["--json", "--output-limit", "1K"], &cut)
+        .run()
+        .unwrap();
+    let document = ran.expect_code(0).unwrap().json().unwrap();
+    assert_eq!(document["stdoutBytes"], 5000);
+    assert_eq!(document["stdout"].as_str().unwrap().len(), 1024);
+    assert_eq!(document["stdoutTruncated"], true);
+}
+
+fn a_command_that_is_missing_has_its_own_code() {
+    let installed = Installed::new();
+    let missing = installed.run(&[], &["pyhton"]).run().unwrap();
+    insta::assert_snapshot!(installed.quoted(&missing), @r"
+    exit 127
+    --- stdout
+    --- stderr
+    error: `pyhton` was not found in `oci:image`
+      hint: look with: microagent run oci:image ls /usr/bin
+      cause: No such file or directory (os error 2)
+    ");
+    installed.assert_tidy();
+}
+
+fn a_reader_that_goes_away_ends_the_run_with_141() {
+    let installed = Installed::new();
+    let microagent = installed.home.path().join("prefix/bin/microagent");
+    let line = format!(
+        "{} run --profile tiny --kernel kernel oci:image yes | head -1; echo ${{PIPESTATUS[0]}}",
+        microagent.display()
+    );
+    let piped = Program::at("/bin/bash")
+        .of(&installed.home)
+        .args(["-c", &line]);
+    let piped = piped.run().unwrap().expect_code(0).unwrap();
+    assert_eq!(piped.stdout_text(), "y\n141\n");
+    installed.assert_tidy();
+}
+
+fn a_boot_that_fails_keeps_the_workspace_and_names_its_log() {
+    let installed = Installed::new();
+    installed.script("fails-to-boot");
+    let failed = installed.run(&["--name", "web"], &["true"]).run().unwrap();
+    let failed = failed.expect_code(125).unwrap();
+    let text = failed.stderr_text();
+    assert!(text.starts_with("error: "), "{text}");
+    assert!(
+        text.contains("serial.log") && text.contains("microagent delete web"),
+        "{text}"
+    );
+    assert_eq!(installed.names(), "web\n");
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}
+
+fn a_workspace_lives_from_create_to_delete() {
+    let installed = Installed::new();
+    installed.create("web");
+    let mut story = String::new();
+    for line in [
+        &[
+            "create",
+            "web",
+            "--image",
+            "oci:image",
+            "--kernel",
+            "kernel",
+        ][..],
+        &["exec", "web", "true"],
+        &["start", "web"],
+        &["start", "web"],
+        &["exec", "web", "sh", "-c", "echo hi; exit 4"],
+        &["exec", "web", "pyhton"],
+        &["delete", "--yes", "web"],
+        &["pause", "web"],
+        &["exec", "web", "true"],
+        &["halt", "web"],
+        &["resume", "web"],
+        &["quarantine", "--note", "case 17", "web"],
+        &["exec", "web", "true"],
+        &["start", "web"],
+        &["kill", "web"],
+        &["stop", "web"],
+        &["wait", "web"],
+        &["delete", "web"],
+        &["delete", "--yes", "web"],
+        &["status", "web"],
+    ] {
+        let finished = installed.does(line);
+        let quoted = installed.quoted(&finished);
+        story = format!("{story}$ microagent {}\n{quoted}\n", line.join(" "));
+    }
+    insta::assert_snapshot!(story);
+    installed.assert_tidy();
+}
+
+fn a_guest_that_ignores_a_halt_is_not_killed_and_the_code_is_124() {
+    let installed = Installed::new();
+    installed.script("ignores-halt");
+    installed.create("web");
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    let halted = installed
+        .does(&["halt", "--timeout", "300ms", "web"])
+        .expect_code(124)
+        .unwrap();
+    let text = halted.stderr_text();
+    assert!(
+        text.contains("microagent stop web") && text.contains("microagent kill web"),
+        "{text}"
+    );
+    assert_eq!(installed.does(&["ps", "-q"]).stdout_text(), "web\n");
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+    assert_eq!(installed.does(&["ps", "-q"]).stdout_text(), "");
+}
+
+fn results_of_several_workspaces_stand_in_the_order_of_the_names() {
+    let installed = Installed::new();
+    installed.create("web");
+    installed.create("db");
+    let line = ["start", "--json", "web", "nope", "db", "web"];
+    let started = installed
+        .does(&line)
+        .expect_code(1)
+        .unwrap()
+        .json()
+        .unwrap();
+    let results = started["results"].as_array().unwrap();
+    let names: Vec<&str> = results
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["web", "nope", "db"]);
+    assert_eq!(results[0]["workspace"]["state"], "running");
+    assert_eq!(results[1]["error"]["kind"], "not_found");
+    assert_eq!(results[2]["changed"], true);
+
+    let list = installed
+        .does(&["list", "--json", "--state", "running"])
+        .json()
+        .unwrap();
+    assert_eq!(list["workspaces"].as_array().unwrap().len(), 2);
+    let table = installed.does(&["list"]).stdout_text();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    let stopped = installed
+        .does(&["stop", "--json", "web", "db"])
+        .expect_code(0)
+        .unwrap();
+    for result in stopped.json().unwrap()["results"].as_array().unwrap() {
+        assert_eq!(result["endedBy"], "sigterm", "{result}");
+    }
+    installed
+        .does(&["delete", "-y", "web", "db"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}
+
+fn a_history_is_shown_verified_and_shows_an_edit() {
+    let installed = Installed::new();
+    installed.create("web");
+    installed
+        .does(&["start", "--note", "for the test", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.does(&["halt", "web"]).expect_code(0).unwrap();
+    let shown = installed
+        .does(&["events", "web"])
+        .expect_code(0)
+        .unwrap()
+        .stdout_text();
+    assert!(
+        shown.lines().next().unwrap().starts_with("  1  "),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("prepared (created)") && shown.contains("for the test"),
+        "{shown}"
+    );
+    let last = installed
+        .does(&["events", "--tail", "1", "--json", "web"])
+        .json()
+        .unwrap();
+    assert_eq!(last["events"][0]["state"], "halted");
+    let followed = installed
+        .does(&["events", "--follow", "--json", "web"])
+        .expect_code(0)
+        .unwrap();
+    let path = installed
+        .home
+        .state_dir()
+        .join("workspaces/web/events.jsonl");
+    assert_eq!(followed.stdout, std::fs::read(&path).unwrap());
+
+    let intact = installed
+        .does(&["events", "--verify", "web"])
+        .expect_code(0)
+        .unwrap();
+    assert!(intact.stdout_text().contains("chain intact"));
+    let history = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, history.replacen("for the test", "for the tent", 1)).unwrap();
+    let edited = installed
+        .does(&["events", "--verify", "--json", "web"])
+        .expect_code(1)
+        .unwrap();
+    let verdict = edited.json().unwrap();
+    assert_eq!(verdict["ok"], false);
+    assert!(verdict["problems"][0]["line"].is_u64(), "{verdict}");
+}
+
+fn a_wait_ends_with_the_vm_or_with_its_limit() {
+    let installed = Installed::new();
+    installed.create("web");
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    let ready = installed
+        .does(&["wait", "--for", "ready", "web"])
+        .expect_code(0)
+        .unwrap();
+    assert_eq!(ready.stdout_text(), "web running\n");
+    let late = installed
+        .does(&["wait", "--timeout", "300ms", "--json", "web"])
+        .expect_code(124)
+        .unwrap();
+    assert_eq!(
+        late.json().unwrap()["results"][0]["error"]["kind"],
+        "timeout"
+    );
+    let waiting = installed.microagent(&["wait", "web"]).spawn().unwrap();
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+    assert_eq!(
+        waiting
+            .finish()
+            .unwrap()
+            .expect_code(0)
+            .unwrap()
+            .stdout_text(),
+        "web stopped\n"
+    );
+}
