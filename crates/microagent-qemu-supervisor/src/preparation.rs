@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
+use microagent_linux_host::confine::jail::{self, OWN_EXECUTABLE};
 use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{observe, plan};
+use microagent_linux_host::host_report;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
@@ -28,9 +30,9 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use crate::command_line::{self, Execution, NETWORK_SOCKET, QMP_SOCKET};
-use crate::confinement::{self, OWN_EXECUTABLE};
+use crate::confinement;
 use crate::failures::{self, failed, unsupported};
-use crate::host::{self, Tools, VSOCK_DEVICE};
+use crate::host::{Tools, VSOCK_DEVICE};
 use crate::qmp::{QemuVersion, Qmp, QmpError};
 use crate::vm::{Processes, QEMU, QemuVm, qmp_failure};
 use crate::vsock_device::{self, VsockDeviceError};
@@ -99,7 +101,7 @@ impl QemuPreparation {
         if accelerator == Accelerator::Emulation
             && let Ok(program) = self.qemu_program()
         {
-            let ask = tokio::task::spawn_blocking(move || host::version_of(&program));
+            let ask = tokio::task::spawn_blocking(move || host_report::version_of(&program));
             self.version = Some(ask);
         }
         Ok(())
@@ -126,7 +128,7 @@ impl QemuPreparation {
             .vsock_device()
             .map_err(failures::no_vsock_device)?;
         let program = fs::canonical(&program).unwrap_or(program);
-        confinement::make_mount_point(&self.spec).map_err(|error| failed(VSOCK_DEVICE, error))?;
+        jail::make_mount_point(&self.spec).map_err(|error| failed(VSOCK_DEVICE, error))?;
         vsock_device::start(&self.tools, &program, &self.spec)
             .await
             .map_err(vsock_device_failure)
@@ -230,8 +232,8 @@ impl QemuPreparation {
         execution: Execution,
     ) -> Result<(Running, Console, UnixStream), BackendError> {
         let (spec, working_folder) = if confined.private_root {
-            let inside = confinement::seen_from_inside(&self.spec);
-            (inside, confinement::working_folder_inside())
+            let inside = jail::seen_from_inside(&self.spec);
+            (inside, jail::working_folder_inside())
         } else {
             let folder = self.spec.run.path.as_path().to_owned();
             (self.spec.clone(), folder)
@@ -286,7 +288,7 @@ impl QemuPreparation {
         let accelerator = self.accelerator()?;
         let (mut launch, control) = self.qemu_launch()?;
         let setup = confinement::qemu_setup(&self.spec, &launch.program, accelerator);
-        confinement::make_mount_point(&self.spec).map_err(|error| failed(QEMU, error))?;
+        jail::make_mount_point(&self.spec).map_err(|error| failed(QEMU, error))?;
         launch.program = OWN_EXECUTABLE.into();
         let started = ConfinedChild::start(launch, ChildKind::Vmm, &setup).await;
         let (child, console, report) = match started {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use microagent_linux_host::confine::child::{ChildKind, ConfinedChild, ConfinedChildError};
+use microagent_linux_host::confine::jail::{self, OWN_EXECUTABLE};
 use microagent_linux_host::confine::message::Become;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::vsock_unix::DEVICE_SOCKET;
@@ -17,7 +18,7 @@ use microagent_os::fs;
 use microagent_supervisor::backend::{ConfinementDemand, ConfinementPart, LaunchSpec, RunFolder};
 
 use crate::command_line::VHOST_SOCKET;
-use crate::confinement::{self, OWN_EXECUTABLE};
+use crate::confinement;
 use crate::host::{Tools, VSOCK_DEVICE};
 
 /// Until it listens.
@@ -82,7 +83,7 @@ async fn start_confined(
     let setup = confinement::vsock_device_setup(spec, program);
     let (child, _, report) = ConfinedChild::start(launch, ChildKind::Helper, &setup).await?;
     let working_folder = if report.holds.contains(&ConfinementPart::PrivateRoot) {
-        confinement::working_folder_inside()
+        jail::working_folder_inside()
     } else {
         spec.run.path.as_path().to_owned()
     };
