@@ -14,8 +14,9 @@ use microagent_wire::guest::control::{
 };
 use microagent_wire::guest::service::{
     ExecRequest, NotStarted, Service, ServiceAnswer, ServiceRequest, ServiceRequestError,
-    SessionDone, SessionExit, SessionOutput,
+    SessionDone, SessionExit, SessionInput, SessionOutput,
 };
+use microagent_wire::guest::{Parsed, parse};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -383,9 +384,15 @@ fn run_command(stream: UnixStream, exec: ExecRequest) -> std::io::Result<()> {
                         let _ = pipe.write_all(&frame.payload);
                     }
                 }
-                Ok(Some(_)) => {}
+                Ok(Some(frame)) => match parse::<SessionInput>(&frame.payload) {
+                    Ok(Parsed::Known(SessionInput::Signal { name })) => {
+                        signal_group(&group, name.number());
+                    }
+                    Ok(Parsed::Known(SessionInput::Close)) => signal_group(&group, SIGKILL),
+                    _ => {}
+                },
                 Ok(None) | Err(_) => {
-                    end_group(&group);
+                    signal_group(&group, SIGKILL);
                     return;
                 }
             }
@@ -447,10 +454,12 @@ fn group_word(leader: u32) -> String {
     format!("-{leader}")
 }
 
-fn end_group(group: &str) {
+const SIGKILL: u8 = 9;
+
+fn signal_group(group: &str, signal: u8) {
     // A group that is gone already is what is wanted.
     let _ = Command::new("kill")
-        .args(["-KILL", "--", group])
+        .args([&format!("-{signal}"), "--", group])
         .stderr(Stdio::null())
         .status();
 }
