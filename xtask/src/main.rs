@@ -21,6 +21,7 @@ mod generate;
 mod guest;
 mod install;
 mod kernel;
+mod lab;
 mod places;
 mod setup;
 mod shell;
@@ -63,6 +64,8 @@ enum Chore {
     Kernel(kernel::Arguments),
     /// Build the guest init and pack the initramfs
     Guest,
+    /// Run a command on a Linux host whose KVM works, under emulation
+    Lab(lab::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest => guest::run(),
+        Chore::Lab(arguments) => lab::run(&arguments),
     };
     match outcome {
         Ok(code) => code,

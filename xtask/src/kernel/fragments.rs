@@ -4,7 +4,7 @@
 //! `required.toml`'s part.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -12,11 +12,10 @@ use anyhow::{Context, Result, bail};
 pub(crate) type Options = BTreeMap<String, String>;
 
 /// Merges fragments in order; an option that a later one sets again has the later value.
-pub(crate) fn merge(folder: &Path, names: &[&str]) -> Result<Options> {
+pub(crate) fn merge(fragments: &[PathBuf]) -> Result<Options> {
     let mut merged = Options::new();
-    for name in names {
-        let path = folder.join(name);
-        let text = std::fs::read_to_string(&path)
+    for path in fragments {
+        let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the kernel fragment `{}`", path.display()))?;
         merged.extend(parse(&text).with_context(|| format!("in `{}`", path.display()))?);
     }

@@ -18,7 +18,7 @@ mod fragments;
 mod required;
 mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -81,7 +81,8 @@ impl Arch {
         }
     }
 
-    fn fragment(self) -> &'static str {
+    /// The fragment in `guest/kernel` that is its own.
+    pub(crate) fn fragment(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64.config",
         }
@@ -113,22 +114,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Two calls at once build once: the second waits for the first.
 pub(crate) fn ensure(places: &Places, backend: Backend, arch: Arch) -> Result<Kernel> {
     let config = places.kernel_config();
-    let merged = fragments::merge(
-        &config,
-        &[
-            "base.config",
-            arch.fragment(),
-            &format!("{}.config", backend.name()),
-        ],
-    )?;
-    let pinned = source::Source::read(&config.join("source.toml"))?;
+    let own = format!("{}.config", backend.name());
+    let fragments = ["base.config", arch.fragment(), &own].map(|name| config.join(name));
+    ensure_of(places, arch, &fragments, &config.join("required.toml"))
+}
+
+/// The same for any configuration: fragments in order, and what must come out of them.
+pub(crate) fn ensure_of(
+    places: &Places,
+    arch: Arch,
+    fragments: &[PathBuf],
+    required: &Path,
+) -> Result<Kernel> {
+    let merged = fragments::merge(fragments)?;
+    let pinned = source::Source::read(&places.kernel_config().join("source.toml"))?;
     let version = pinned.installed_version()?;
     let folder = places.kernels().join(build::key(&version, arch, &merged));
     let kernel = Kernel {
         image: folder.join("Image"),
         record: folder.join("kernel.json"),
     };
-    let required = required::Required::read(&config.join("required.toml"), arch)?;
+    let required = required::Required::read(required, arch)?;
     if !kernel.image.is_file() {
         let _lock = lock(places)?;
         if !kernel.image.is_file() {
@@ -162,12 +168,10 @@ mod tests {
     use super::*;
 
     fn merged(backend: Backend) -> fragments::Options {
-        let names = [
-            "base.config",
-            Arch::Amd64.fragment(),
-            &format!("{}.config", backend.name()),
-        ];
-        fragments::merge(&Places::find().unwrap().kernel_config(), &names).unwrap()
+        let folder = Places::find().unwrap().kernel_config();
+        let own = format!("{}.config", backend.name());
+        let names = ["base.config", Arch::Amd64.fragment(), &own];
+        fragments::merge(&names.map(|name| folder.join(name))).unwrap()
     }
 
     #[test]
