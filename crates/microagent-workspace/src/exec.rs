@@ -156,6 +156,7 @@ fn not_running(
     Some(
         Fault::new(FaultKind::WrongState, message)
             .with_hint(hint)
+            .with_details(|details| details.state = Some(state))
             .into(),
     )
 }
