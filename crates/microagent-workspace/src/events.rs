@@ -4,20 +4,17 @@ use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::existing;
 use crate::interrupt::Interrupt;
-use crate::monitor_client::{MonitorTalk, is_timeout};
+use microagent_machine::facts::Lease;
+use microagent_os::{clock, fs};
 pub use microagent_state::event_chain::{ChainFault, ChainReport};
 use microagent_state::event_log::{EventLog, ReadFrom};
+use microagent_state::event_record::Event;
+use microagent_state::lease;
 use microagent_types::WorkspaceName;
-use microagent_types::env_vars::EnvVar;
-use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
-use microagent_wire::monitor::response::EventLine;
-use std::path::PathBuf;
 use std::time::Duration;
 
-/// Until a monitor takes a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// How often a wait for the next event looks whether it is to end.
-const INTERRUPT_CHECK: Duration = Duration::from_millis(200);
+/// Between two looks at whether a history has grown. Nobody's readiness waits for it.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 
 /// The stored lines of a history, oldest first, byte for byte, at most the last `tail`.
 ///
@@ -49,11 +46,14 @@ pub fn verify(context: &Context, name: &WorkspaceName) -> Result<ChainReport, Wo
     Ok(EventLog::new(&existing.paths, existing.record.id).verify()?)
 }
 
-/// Hands out lines behind `after` as the monitor writes them, until the VM has ended, the reader
-/// returns false, or a signal comes.
+/// Hands out lines behind `after` as they are written, until no monitor is left to write any, the
+/// reader returns false, or a signal comes.
+///
+/// The history is a file, so whoever reads it needs no help of the monitor and loses nothing when that
+/// dies.
 ///
 /// # Errors
-/// When there is no such workspace. A workspace without a monitor has nothing to come.
+/// When there is no such workspace, its history can't be read, or a signal came.
 pub fn follow(
     context: &Context,
     name: &WorkspaceName,
@@ -62,31 +62,32 @@ pub fn follow(
     reader: &mut dyn FnMut(&str) -> bool,
 ) -> Result<(), WorkspaceError> {
     let existing = existing::find(context, name)?;
-    let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
-    let socket = existing
-        .paths
-        .ensure_socket_folder(runtime_folder.as_deref())?
-        .monitor_socket();
-    let request = MonitorRequest::new(MonitorOp::Events { after });
-    let Ok(mut talk) = MonitorTalk::ask(&socket, &request, CONNECT_LIMIT) else {
-        return Ok(());
-    };
+    let log = EventLog::new(&existing.paths, existing.record.id);
+    let (mut after, mut read_bytes) = (after, None);
     loop {
-        if let Some(signal) = interrupt.requested() {
-            return Err(WorkspaceError::Interrupted { signal });
-        }
-        match talk.line(Some(INTERRUPT_CHECK)) {
-            Ok(Some(line)) => {
-                let Ok(line) = serde_json::from_slice::<EventLine>(&line) else {
-                    continue;
-                };
-                if !reader(&line.event) {
+        // Before reading: what a monitor writes last comes before it lets its lease go.
+        let lease = lease::observe(&existing.paths).unwrap_or(Lease::Free);
+        let bytes = fs::metadata(&existing.paths.events())
+            .ok()
+            .map(|file| file.len());
+        if bytes != read_bytes {
+            for line in log.lines(ReadFrom::After(after))? {
+                let line = line?;
+                if let Ok(event) = Event::from_line(&line) {
+                    after = event.seq;
+                }
+                if !reader(&String::from_utf8_lossy(&line)) {
                     return Ok(());
                 }
             }
-            Err(error) if is_timeout(&error) => {}
-            // The monitor closes when its VM has ended.
-            Ok(None) | Err(_) => return Ok(()),
+            read_bytes = bytes;
         }
+        if lease == Lease::Free {
+            return Ok(());
+        }
+        if let Some(signal) = interrupt.requested() {
+            return Err(WorkspaceError::Interrupted { signal });
+        }
+        clock::pause(FOLLOW_PAUSE);
     }
 }
