@@ -8,11 +8,13 @@
 //! byte: the end of a phase erases in the caller's thread. Only waiting for the half second happens
 //! in a thread of its own. Where nobody looks, nothing is drawn and no thread is started.
 
+use std::fmt::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use microagent_os::clock;
+use microagent_types::ByteSize;
 use microagent_workspace::progress::{Phase, Progress, ProgressEvent};
 
 use crate::printer::Printer;
@@ -176,7 +178,8 @@ impl State {
             return;
         };
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-        let bar = ProgressBar::with_draw_target(current.total_bytes, target);
+        let lasted = clock::monotonic().duration_since(current.begun);
+        let bar = ProgressBar::with_draw_target(current.total_bytes, target).with_elapsed(lasted);
         bar.set_style(style(current.total_bytes, current.done_bytes));
         bar.set_message(words(current.phase));
         bar.set_position(current.done_bytes);
@@ -224,15 +227,32 @@ fn words(phase: Phase) -> &'static str {
 
 fn style(total_bytes: Option<u64>, done_bytes: u64) -> ProgressStyle {
     let template = match (total_bytes, done_bytes) {
-        (Some(_), _) => {
-            "{msg}  [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}"
-        }
-        (None, 1..) => "{spinner} {msg}  {binary_bytes}, {binary_bytes_per_sec}",
+        (Some(_), _) => "{msg}  [{bar:24}] {done} of {all}, {rate}",
+        (None, 1..) => "{spinner} {msg}  {done}, {rate}",
         (None, 0) => "{spinner} {msg}  {elapsed}",
     };
+    let size = |bytes| ByteSize::from_bytes(bytes);
     ProgressStyle::with_template(template)
         .expect("the templates are constants and a test reads each")
         .progress_chars("=> ")
+        .with_key(
+            "done",
+            move |state: &ProgressState, text: &mut dyn Write| {
+                // A bar that cannot be written is not drawn, and nothing else is lost.
+                let _ = write!(text, "{}", size(state.pos()));
+            },
+        )
+        .with_key("all", move |state: &ProgressState, text: &mut dyn Write| {
+            let _ = write!(text, "{}", size(state.len().unwrap_or_default()));
+        })
+        .with_key(
+            "rate",
+            move |state: &ProgressState, text: &mut dyn Write| {
+                let ms = u64::try_from(state.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let rate = state.pos().saturating_mul(1000) / ms.max(1);
+                let _ = write!(text, "{}/s", size(rate));
+            },
+        )
 }
 
 #[cfg(test)]
