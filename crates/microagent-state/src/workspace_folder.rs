@@ -118,20 +118,33 @@ pub fn begin(
             FolderState::BeingCreated => return Err(BeginError::BeingCreated { name: name() }),
             FolderState::Absent | FolderState::Leftover => {}
         }
-        remove_content(paths)?;
-        let create = CreateRecord {
-            id,
-            request_id: request_id.clone(),
-            at: clock::now(),
-            creator: ProcessRecord::current().map_err(BeginError::Identity)?,
-        };
-        record_store::write(&paths.create_record(), &Stored::new(create))?;
-        fs::sync_folder(&folder_above(paths))?;
-        crash_point::pass("create.begun");
+        let begun = record_intent(paths, id, request_id);
+        if begun.is_err() {
+            // A disk too full for the intent must not keep an empty folder; the first error matters.
+            let _ = abandon(paths);
+        }
         drop(lock);
-        return Ok(());
+        return begun;
     }
     Err(BeginError::Lock(LockError::NoFolder))
+}
+
+fn record_intent(
+    paths: &WorkspacePaths,
+    id: WorkspaceId,
+    request_id: &RequestId,
+) -> Result<(), BeginError> {
+    remove_content(paths)?;
+    let create = CreateRecord {
+        id,
+        request_id: request_id.clone(),
+        at: clock::now(),
+        creator: ProcessRecord::current().map_err(BeginError::Identity)?,
+    };
+    record_store::write(&paths.create_record(), &Stored::new(create))?;
+    fs::sync_folder(&folder_above(paths))?;
+    crash_point::pass("create.begun");
+    Ok(())
 }
 
 /// Commits a create: `workspace.json` makes the folder a workspace. Everything that it names must

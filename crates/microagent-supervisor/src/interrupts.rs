@@ -1,7 +1,9 @@
 //! Waits of a supervisor that a signal may end: the act goes on, only the wait is over.
 
 use microagent_os::clock::Deadline;
-use microagent_os::process::{Descriptor, Signal, SignalWatch, wait_readable};
+use microagent_os::process::{
+    Descriptor, Signal, SignalWatch, signal_me_when_parent_ends, wait_readable,
+};
 use std::io;
 use std::time::Duration;
 
@@ -68,6 +70,14 @@ impl Interrupts {
         } else {
             Woken::TimedOut
         })
+    }
+
+    /// From now on the end of whoever started this process counts as SIGTERM: a client that dies must
+    /// not leave a boot that nobody waits for. One that has ended already counts at once.
+    pub(crate) fn end_with_parent(&mut self) {
+        if signal_me_when_parent_ends(Signal::Terminate).is_err() {
+            self.came.get_or_insert(Signal::Terminate);
+        }
     }
 
     /// The signal that came, if one has.

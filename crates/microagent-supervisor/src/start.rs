@@ -194,6 +194,10 @@ impl Boot {
             }
         };
         microagent_os::crash_point::pass("start.monitor_made");
+        if context.request.options.client_bound == Some(true) {
+            // After the last change of credentials, which would clear it.
+            context.interrupts.end_with_parent();
+        }
         let limit = Duration::from_millis(ready_limit_ms).saturating_add(VERDICT_MARGIN);
         let mut waiting = Waiting {
             pipe,

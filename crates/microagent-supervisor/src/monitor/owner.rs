@@ -64,7 +64,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(2);
 /// Until a killed VMM must be gone.
 pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Until a client must have bound itself to a VM that was started for it.
-const BOUND_LIMIT: Duration = Duration::from_secs(30);
+const BOUND_LIMIT: Duration = Duration::from_secs(10);
 /// How long events that need no sync at once may wait for one.
 const SYNC_LIMIT: Duration = Duration::from_millis(200);
 /// Between two tries of writing records to a disk that is full.
