@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
-use microagent_test::cli::{Finished, Program};
+use microagent_test::cli::{Finished, Program, Signal};
 use microagent_test::fake_backend::FakeBackend;
 use microagent_test::filters;
 use microagent_test::home::Home;
@@ -22,6 +22,8 @@ use microagent_test::image::{Image, ImageConfig, Layer};
 
 /// For processes that end by themselves once they have answered.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// For a command that a signal should end.
+const SIGNAL_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at them.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 const SUPERVISOR: &str = "microagent-qemu-supervisor";
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
         (
             "a_command_that_is_missing_has_its_own_code",
             a_command_that_is_missing_has_its_own_code,
+        ),
+        (
+            "a_signal_reaches_the_command_and_a_second_ctrl_c_ends_the_session",
+            a_signal_reaches_the_command_and_a_second_ctrl_c_ends_the_session,
         ),
         (
             "a_reader_that_goes_away_ends_the_run_with_141",
@@ -303,6 +309,29 @@ fn a_command_that_is_missing_has_its_own_code() {
       hint: look with: microagent run oci:image ls /usr/bin
       cause: No such file or directory (os error 2)
     ");
+    installed.assert_tidy();
+}
+
+fn a_signal_reaches_the_command_and_a_second_ctrl_c_ends_the_session() {
+    let installed = Installed::new();
+    let heeds = "trap 'echo got; exit 5' INT; echo ready; while :; do sleep 0.05; done";
+    let running = installed.run(&[], &["sh", "-c", heeds]).limit(SIGNAL_LIMIT);
+    let running = running.spawn().unwrap();
+    running.wait_for_stdout("ready").unwrap();
+    running.signal(Signal::INT).unwrap();
+    let ended = running.finish().unwrap().expect_code(5).unwrap();
+    assert_eq!(ended.stdout_text(), "ready\ngot\n");
+
+    let ignores = "trap 'echo no' INT; echo ready; while :; do sleep 0.05; done";
+    let running = installed
+        .run(&[], &["sh", "-c", ignores])
+        .limit(SIGNAL_LIMIT);
+    let running = running.spawn().unwrap();
+    running.wait_for_stdout("ready").unwrap();
+    running.signal(Signal::INT).unwrap();
+    running.wait_for_stdout("no").unwrap();
+    running.signal(Signal::INT).unwrap();
+    running.finish().unwrap().expect_code(130).unwrap();
     installed.assert_tidy();
 }
 
