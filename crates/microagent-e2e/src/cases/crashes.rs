@@ -4,14 +4,16 @@
 use crate::framework::case::{Case, case};
 use crate::framework::check;
 use crate::framework::world::World;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use microagent_test::cli::{Running, Signal};
-use microagent_test::home::ProcessSeen;
+use microagent_test::home::{Home, ProcessSeen};
 use std::time::Duration;
 
 const KILLED: i32 = 9;
 /// From the start of a run: while it prepares, boots, connects.
-const MOMENTS_MS: [u64; 5] = [30, 150, 400, 800, 1300];
+const MOMENTS_MS: [u64; 3] = [30, 300, 1000];
+/// How long a monitor waits for the session of a run, and the boot before it.
+const SESSION_AWAITED: Duration = Duration::from_secs(20);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -68,17 +70,30 @@ fn command(world: &World) -> Result<()> {
     next_works(world)
 }
 
+/// Before there is a session the monitor waits for one, so the VM may live that long and no longer.
 fn command_early(world: &World) -> Result<()> {
+    let home = Home::new()?;
+    let image = world.debian_source()?;
+    world
+        .guest_in(&home, &image)
+        .command(&["true"])
+        .ends_with(0)?;
     for moment in MOMENTS_MS {
-        let running = world.guest()?.command(&["sleep", "60"]).spawn()?;
+        let running = world
+            .guest_in(&home, &image)
+            .command(&["sleep", "60"])
+            .spawn()?;
         std::thread::sleep(Duration::from_millis(moment));
         running.signal(Signal::KILL)?;
-        let gone = check::processes_gone(world, world.home());
-        // The pipes of the command may still be held by what it started.
         drop(running.finish()?);
-        gone.with_context(|| format!("killed after {moment} ms"))?;
     }
-    next_works(world)
+    check::processes_gone_within(&home, world.limit(SESSION_AWAITED))?;
+    let finished = world
+        .guest_in(&home, &image)
+        .command(&["echo", "works"])
+        .ends_with(0)?;
+    ensure!(finished.stdout == b"works\n");
+    check::processes_gone(world, &home)
 }
 
 fn monitor(world: &World) -> Result<()> {

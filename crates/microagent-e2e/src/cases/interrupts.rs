@@ -9,7 +9,6 @@ use microagent_test::cli::Signal;
 use microagent_test::home::Home;
 use std::time::Duration;
 
-const INTERRUPTED: i32 = 130;
 /// From the start of a run whose image is not there yet: an import takes seconds.
 const IMPORT_MOMENTS_MS: [u64; 6] = [5, 40, 150, 400, 800, 1500];
 /// From the start of a run whose image is cached: choosing, cloning, booting, connecting.
@@ -46,10 +45,7 @@ fn import(world: &World) -> Result<()> {
         pause(moment);
         running.signal_group(Signal::INT)?;
         let after = || format!("interrupted after {moment} ms");
-        running
-            .finish()?
-            .expect_code(INTERRUPTED)
-            .with_context(after)?;
+        check::interrupted(running.finish()?).with_context(after)?;
         check::nothing_left(world, &home).with_context(after)?;
         // A quick machine may be done with the import by then, and that may stay.
         if check::stored_images(&home).is_empty() {
@@ -77,10 +73,7 @@ fn any_moment(world: &World) -> Result<()> {
             running.signal(Signal::INT)?;
         }
         let after = || format!("interrupted after {moment} ms");
-        running
-            .finish()?
-            .expect_code(INTERRUPTED)
-            .with_context(after)?;
+        check::interrupted(running.finish()?).with_context(after)?;
         check::nothing_left(world, world.home()).with_context(after)?;
         check::same(&before, &world.home().state_listing()).with_context(after)?;
     }
@@ -114,7 +107,7 @@ fn twice(world: &World) -> Result<()> {
     running.signal_group(Signal::INT)?;
     pause(300);
     running.signal_group(Signal::INT)?;
-    running.finish()?.expect_code(INTERRUPTED)?;
+    check::interrupted(running.finish()?)?;
     check::nothing_left(world, world.home())
 }
 

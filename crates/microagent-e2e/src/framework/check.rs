@@ -26,7 +26,12 @@ pub(crate) fn nothing_left(world: &World, home: &Home) -> Result<()> {
 
 /// No process of the home is left within one second of now (and its factor here).
 pub(crate) fn processes_gone(world: &World, home: &Home) -> Result<()> {
-    let found = settled(world.limit(SETTLE_LIMIT), || {
+    processes_gone_within(home, world.limit(SETTLE_LIMIT))
+}
+
+/// The same within a limit of the case's own.
+pub(crate) fn processes_gone_within(home: &Home, limit: Duration) -> Result<()> {
+    let found = settled(limit, || {
         home.processes()
             .into_iter()
             .map(|process| format!("{} {}", process.pid, process.words))
@@ -106,6 +111,16 @@ pub(crate) fn same(before: &[Entry], after: &[Entry]) -> Result<()> {
         "the state directory changed; gone: {gone:#?}, new: {new:#?}"
     );
     Ok(())
+}
+
+/// The code of an interrupted run. In its first moments the signal itself may still end the process,
+/// which a shell shows as the same number.
+pub(crate) fn interrupted(finished: Finished) -> Result<()> {
+    const SIGINT: i32 = 2;
+    if finished.signal == Some(SIGINT) {
+        return Ok(());
+    }
+    finished.expect_code(128 + SIGINT).map(drop)
 }
 
 /// A failed `run --json`: code 125, one document, an error of this kind with a text; the text.

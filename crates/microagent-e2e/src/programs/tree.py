@@ -4,13 +4,24 @@ Runs on the host on what `umoci unpack` made and in a guest on its own root disk
 a checksum over everything that is not zero, so it does not matter where a file has holes. Needs
 nothing beyond python3-minimal. Argument: the root of the tree.
 """
-import json
 import os
 import stat
 import sys
 import zlib
 
 CHUNK = 1 << 20
+
+
+def json(value):
+    """JSON of text, numbers, lists and dictionaries; the module for it is not in a minimal Python."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json(key)}: {json(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(json, value)) + "]"
+    if isinstance(value, int):
+        return str(value)
+    plain = lambda letter: " " <= letter <= "~" and letter not in '"\\'
+    return '"' + "".join(c if plain(c) else f"\\u{ord(c):04x}" for c in value) + '"'
 
 
 def text(raw):
@@ -70,13 +81,13 @@ def describe(path, name, first):
 def walk(root):
     first = {}
     device = os.lstat(root).st_dev
-    print(json.dumps(describe(root, b"/", first), sort_keys=True))
+    print(json(describe(root, b"/", first)))
 
     def below(folder, name):
         for child in sorted(os.listdir(folder)):
             path = os.path.join(folder, child)
             child_name = name + b"/" + child
-            print(json.dumps(describe(path, child_name, first), sort_keys=True))
+            print(json(describe(path, child_name, first)))
             status = os.lstat(path)
             if stat.S_ISDIR(status.st_mode) and status.st_dev == device:
                 below(path, child_name)
