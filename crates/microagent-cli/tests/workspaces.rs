@@ -51,6 +51,10 @@ fn main() -> ExitCode {
             a_command_that_is_missing_has_its_own_code,
         ),
         (
+            "a_start_that_cannot_be_says_what_is_in_its_way",
+            a_start_that_cannot_be_says_what_is_in_its_way,
+        ),
+        (
             "a_signal_reaches_the_command_and_a_second_ctrl_c_ends_the_session",
             a_signal_reaches_the_command_and_a_second_ctrl_c_ends_the_session,
         ),
@@ -408,6 +412,43 @@ fn a_workspace_lives_from_create_to_delete() {
     }
     insta::assert_snapshot!(story);
     installed.assert_tidy();
+}
+
+fn a_start_that_cannot_be_says_what_is_in_its_way() {
+    let installed = Installed::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let publish = format!("{port}:80");
+    let image = [
+        "--image",
+        "oci:image",
+        "--profile",
+        "tiny",
+        "--kernel",
+        "kernel",
+        "--idle",
+    ];
+    let create = |line: &[&str]| {
+        let created = installed.does(&[line, &image].concat());
+        created.expect_code(0).unwrap();
+    };
+    create(&["create", "web", "--publish", &publish]);
+    create(&[
+        "create",
+        "job",
+        "--mediation",
+        "2048=unix:/nowhere/control.sock",
+    ]);
+    let mut story = String::new();
+    for line in [&["start", "web"][..], &["start", "job"], &["status", "wbe"]] {
+        let quoted = installed.quoted(&installed.does(line));
+        story = format!("{story}{quoted}\n");
+    }
+    insta::assert_snapshot!(story.replace(&port, "PORT"));
+    let states = installed.does(&["list", "--json"]).json().unwrap();
+    for workspace in states["workspaces"].as_array().unwrap() {
+        assert_eq!(workspace["state"], "prepared", "{workspace}");
+    }
 }
 
 fn a_guest_that_ignores_a_halt_is_not_killed_and_the_code_is_124() {
