@@ -14,7 +14,7 @@ use microagent_supervisor::backend::{
     Backend, BackendError, BackendErrorKind, GuestAddresses, GuestDevice, HostFacts, HostNeeds,
     HostReady, LaunchSpec, NetworkMode, Preparation,
 };
-use microagent_types::{Arch, BackendName};
+use microagent_types::{Arch, BackendName, ByteSize};
 
 use crate::config;
 use crate::host::{self, FIRECRACKER, FIRECRACKER_HINT, KVM_HINT, PASST_HINT, Tools};
@@ -92,6 +92,7 @@ impl Backend for FirecrackerBackend {
             return Err(problems);
         }
         Ok(HostReady {
+            host_memory: ByteSize::from_bytes(microagent_linux_host::host_report::memory_bytes()),
             accelerator: Accelerator::Kvm,
             // It tells it over its API; asking beforehand would cost a start of its own.
             engine_version: None,

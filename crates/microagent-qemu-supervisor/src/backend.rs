@@ -14,7 +14,7 @@ use microagent_supervisor::backend::{
     Backend, BackendError, GuestAddresses, GuestDevice, HostFacts, HostNeeds, HostReady,
     LaunchSpec, NetworkMode, Preparation,
 };
-use microagent_types::{Arch, BackendName};
+use microagent_types::{Arch, BackendName, ByteSize};
 
 use crate::command_line::{FIRST_DATA_LUN, ROOT_SERIAL};
 use crate::failures;
@@ -88,6 +88,7 @@ impl Backend for QemuBackend {
             return Err(problems);
         }
         Ok(HostReady {
+            host_memory: ByteSize::from_bytes(microagent_linux_host::host_report::memory_bytes()),
             accelerator,
             // QEMU tells it when it starts; asking beforehand would cost a start of its own.
             engine_version: None,

@@ -120,6 +120,19 @@ pub(crate) fn check_spec(
             confinement: confinement_demand()?,
         })
         .map_err(|errors| faults::of_backend_all(&errors))?;
+    if spec.memory > ready.host_memory {
+        let message = format!(
+            "{} of memory are more than this host's {}",
+            spec.memory, ready.host_memory
+        );
+        return Err(
+            Fault::new(FaultKind::Usage, message).with_details(|details| {
+                details.path = Some("config.memoryBytes".to_owned());
+                details.limit = Some(ready.host_memory.bytes());
+                details.actual = Some(spec.memory.bytes());
+            }),
+        );
+    }
     for warning in &ready.warnings {
         context.warn(warning.clone());
     }

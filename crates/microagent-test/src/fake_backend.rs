@@ -15,7 +15,7 @@ use microagent_supervisor::backend::{
     HostNeeds, HostReady, LaunchSpec, Launched, LocalFuture, NetworkMode, NetworkModeFacts,
     Preparation, VM_EVENTS_MAX, Vm, VmEvent, VmExit, VmIdentity,
 };
-use microagent_types::{AbsPath, BackendName, VsockPort};
+use microagent_types::{AbsPath, BackendName, ByteSize, VsockPort};
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
@@ -87,6 +87,7 @@ impl Backend for FakeBackend {
 
     fn check_host(&self, _needs: &HostNeeds) -> Result<HostReady, Vec<BackendError>> {
         Ok(HostReady {
+            host_memory: ByteSize::from_mib(64 << 10),
             accelerator: Accelerator::Kvm,
             engine_version: Some("1".to_owned()),
             warnings: Vec::new(),

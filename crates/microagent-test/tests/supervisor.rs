@@ -609,6 +609,13 @@ fn requests_that_make_no_sense_are_refused_by_kind() {
     );
     nonsense(&home.request("kill", |_| {}), "not_found");
     nonsense(
+        &home.request("prepare", |request| {
+            request["config"] = home.config();
+            request["config"]["memoryBytes"] = json!(1u64 << 40);
+        }),
+        "usage",
+    );
+    nonsense(
         &home.request("kill", |request| {
             request["options"] = json!({ "freeze": true });
         }),

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::WorkspaceError;
+use crate::existing;
 use crate::images;
 use crate::interrupt::Interrupt;
 use crate::making::{Lasting, Making, check_interrupt};
@@ -75,6 +76,7 @@ pub fn create(
     let supervisor = supervisors::choose(context, interrupt)?;
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
+    existing::check_free(context, &settings.name)?;
     check_interrupt(interrupt)?;
     let image = images::ensure(&state, &settings.image, progress, interrupt)
         .map_err(|error| error.of(&settings.image, interrupt))?;

@@ -6,7 +6,7 @@ use crate::error::WorkspaceError;
 use crate::supervisor_client::SupervisorProgram;
 use crate::supervisors;
 use microagent_state::paths::{StateDirectory, WorkspacePaths};
-use microagent_state::{WorkspaceRecord, record_store};
+use microagent_state::{RuntimeRecord, WorkspaceRecord, record_store};
 use microagent_types::WorkspaceName;
 use microagent_wire::fault::{Fault, FaultKind};
 
@@ -59,6 +59,31 @@ pub(crate) fn find(context: &Context, name: &WorkspaceName) -> Result<Existing, 
         Some(existing) if existing.record.deleting.is_none() => Ok(existing),
         _ => Err(unknown(context, name).into()),
     }
+}
+
+/// Refuses a name that is taken, before an image is built for nothing. Whoever makes the workspace
+/// decides under its lock; this only answers early.
+pub(crate) fn check_free(context: &Context, name: &WorkspaceName) -> Result<(), WorkspaceError> {
+    let paths = StateDirectory::at(&context.state_dir).workspace(name);
+    let Some(stored) = record_store::read::<WorkspaceRecord>(&paths.workspace_record())? else {
+        return Ok(());
+    };
+    if stored.value.deleting.is_some() {
+        return Ok(());
+    }
+    let runtime = record_store::read::<RuntimeRecord>(&paths.runtime_record())
+        .ok()
+        .flatten();
+    let state = runtime.and_then(|runtime| runtime.value.state().ok());
+    let fault = Fault::new(
+        FaultKind::Conflict,
+        format!("workspace `{name}` already exists"),
+    )
+    .with_hint(format!("microagent start {name}, or choose another name"))
+    .with_details(|details| {
+        details.state = state.map(|state| state.name().as_str().to_owned());
+    });
+    Err(fault.into())
 }
 
 /// The refusal of a name that no workspace has.

@@ -11,6 +11,7 @@
 use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::exec::{MonitorLoss, in_session};
+use crate::existing;
 use crate::generated_name;
 use crate::guest_session::SessionSink;
 use crate::images::{self, ReadyImage};
@@ -158,6 +159,9 @@ pub fn run(
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
     leftovers::sweep(context, progress, interrupt);
+    if let Some(name) = &settings.name {
+        existing::check_free(context, name)?;
+    }
     check_interrupt(interrupt)?;
     let image = images::ensure(&state, &settings.image, progress, interrupt)
         .map_err(|error| error.of(&settings.image, interrupt))?;

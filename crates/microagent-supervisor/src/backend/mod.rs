@@ -28,7 +28,7 @@ pub use microagent_machine::spec::{DiskAccess, NetworkMode};
 
 use microagent_machine::{Accelerator, Capabilities};
 use microagent_os::process::ProcessIdentity;
-use microagent_types::{AbsPath, BackendName, VsockPort};
+use microagent_types::{AbsPath, BackendName, ByteSize, VsockPort};
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -100,6 +100,8 @@ pub struct HostNeeds {
 pub struct HostReady {
     /// With which accelerator.
     pub accelerator: Accelerator,
+    /// What the host has; no VM may be given more.
+    pub host_memory: ByteSize,
     /// Version of the VMM, when it is known without asking it.
     pub engine_version: Option<String>,
     /// Facts that do not stop a start.
