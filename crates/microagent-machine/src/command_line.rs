@@ -28,8 +28,9 @@ pub fn kernel_command_line(
         (BackendName::Firecracker, Arch::Amd64) => (
             "console=ttyS0",
             Some("reboot=k"),
-            "pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd swiotlb=noforce \
-             cryptomgr.notests 8250.nr_uarts=1"
+            // A kernel without PCI can't use its ACPI tables and would stand still.
+            "acpi=off pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd \
+             swiotlb=noforce cryptomgr.notests 8250.nr_uarts=1"
                 .to_owned(),
             "microagent.end=reset",
         ),
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!(
             line(BackendName::Firecracker, Arch::Amd64),
             "console=ttyS0 reboot=k rdinit=/init panic=1 quiet loglevel=4 random.trust_cpu=on \
-             pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd swiotlb=noforce \
+             acpi=off pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd swiotlb=noforce \
              cryptomgr.notests 8250.nr_uarts=1 microagent.end=reset"
         );
     }
