@@ -5,6 +5,7 @@ use crate::error::WorkspaceError;
 use crate::existing;
 use crate::guest_session::{GuestSession, SessionError};
 use crate::interrupt::Interrupt;
+use crate::monitor_client::ask_once;
 use crate::outcome::{CommandEnd, CommandOutcome};
 use crate::run::{RunStreams, as_ms};
 use crate::status::status;
@@ -20,6 +21,9 @@ use microagent_wire::guest::service::{
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Until a monitor has released a session.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +92,8 @@ pub(crate) enum MonitorLoss {
     Survives,
     /// The VM ends with the session.
     EndsVm,
+    /// The VM ends with the session unless the command has ended first.
+    EndsVmUntilExit,
 }
 
 /// One command as one session.
@@ -104,7 +110,7 @@ pub(crate) fn in_session(
         service: Service::Exec(exec),
     };
     let mut request =
-        MonitorRequest::new(MonitorOp::session(&service, loss == MonitorLoss::EndsVm));
+        MonitorRequest::new(MonitorOp::session(&service, loss != MonitorLoss::Survives));
     request.initiator = Some(context.initiator.clone());
     let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
     let socket = paths
@@ -117,7 +123,13 @@ pub(crate) fn in_session(
     if let Some(stdin) = streams.stdin {
         session.feed(stdin);
     }
-    let exit = session.run(streams.sink);
+    let exit = session.run(streams.sink, |number| {
+        if let (MonitorLoss::EndsVmUntilExit, Some(number)) = (loss, number) {
+            let release = MonitorRequest::new(MonitorOp::Release { number });
+            // A session that is over already needs no release.
+            let _ = ask_once(&socket, &release, RELEASE_LIMIT);
+        }
+    });
     interrupt.work_goes_on();
     let exit = exit?;
     Ok(CommandOutcome {

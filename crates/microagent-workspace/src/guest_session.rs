@@ -19,6 +19,7 @@ use microagent_wire::monitor::request::MonitorRequest;
 use microagent_wire::monitor::response::MonitorAnswer;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ pub struct SessionControl {
     writer: Arc<Mutex<Stream>>,
     // A handle of its own: closing must work while a write is stuck.
     connection: Arc<Stream>,
-    closed: Arc<std::sync::atomic::AtomicBool>,
+    closed: Arc<AtomicBool>,
 }
 
 impl SessionControl {
@@ -94,7 +95,7 @@ impl SessionControl {
 
     /// Ends the session: the guest hangs up on the command and kills it 2 s later.
     pub fn close(&self) {
-        self.closed.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.closed.store(true, Ordering::SeqCst);
         // Nothing is left to end when the other side was first.
         let _ = self.connection.shut_down();
     }
@@ -111,6 +112,7 @@ impl SessionControl {
 pub(crate) struct GuestSession {
     reader: BufReader<Stream>,
     control: SessionControl,
+    number: Option<u64>,
 }
 
 impl GuestSession {
@@ -145,7 +147,11 @@ impl GuestSession {
             connection,
             closed: Arc::default(),
         };
-        Ok(Self { reader, control })
+        Ok(Self {
+            reader,
+            control,
+            number: answer.number,
+        })
     }
 
     pub(crate) fn control(&self) -> SessionControl {
@@ -174,16 +180,19 @@ impl GuestSession {
         });
     }
 
-    /// Hands out output until the command has ended.
-    pub(crate) fn run(mut self, sink: &mut dyn SessionSink) -> Result<SessionExit, SessionError> {
+    /// Hands out output until the command has ended. `at_exit` is called with the session's number
+    /// when it has, while the connection still stands.
+    pub(crate) fn run(
+        mut self,
+        sink: &mut dyn SessionSink,
+        at_exit: impl FnOnce(Option<u64>),
+    ) -> Result<SessionExit, SessionError> {
         let result = self.relay(sink);
-        if result.is_err()
-            && self
-                .control
-                .closed
-                .load(std::sync::atomic::Ordering::SeqCst)
-        {
+        if result.is_err() && self.control.closed.load(Ordering::SeqCst) {
             return Err(SessionError::Closed);
+        }
+        if result.is_ok() {
+            at_exit(self.number);
         }
         // The guest has nothing more to say; a feeder that writes learns it here.
         let _ = self.control.connection.shut_down();
@@ -335,7 +344,7 @@ mod tests {
             write_frame(&mut guest, &exit(3)).unwrap();
         });
         let mut collected = Collected::default();
-        let exit = session.unwrap().run(&mut collected).unwrap();
+        let exit = session.unwrap().run(&mut collected, |_| ()).unwrap();
         assert_eq!(exit.code, Some(3));
         assert_eq!(
             (&collected.stdout[..], &collected.stderr[..]),
@@ -360,7 +369,7 @@ mod tests {
         .unwrap();
         session.feed(Box::new(&b"hello"[..]));
         let mut collected = Collected::default();
-        session.run(&mut collected).unwrap();
+        session.run(&mut collected, |_| ()).unwrap();
         assert_eq!(collected.stdout, b"hello");
     }
 
@@ -383,7 +392,7 @@ mod tests {
     #[test]
     fn a_guest_that_vanishes_is_no_result() {
         let broken = session(|mut guest| accept(&mut guest)).unwrap();
-        let result = broken.run(&mut Collected::default());
+        let result = broken.run(&mut Collected::default(), |_| ());
         assert!(matches!(result, Err(SessionError::Broken(_))));
     }
 
@@ -400,7 +409,7 @@ mod tests {
             ..Collected::default()
         };
         assert!(matches!(
-            session.unwrap().run(&mut sink),
+            session.unwrap().run(&mut sink, |_| ()),
             Err(SessionError::OutputClosed(_))
         ));
     }
@@ -414,7 +423,7 @@ mod tests {
         .unwrap();
         session.control().close();
         assert!(matches!(
-            session.run(&mut Collected::default()),
+            session.run(&mut Collected::default(), |_| ()),
             Err(SessionError::Closed)
         ));
     }

@@ -338,7 +338,10 @@ impl Run<'_> {
             exec,
             streams,
             interrupt,
-            MonitorLoss::EndsVm,
+            match settings.keep {
+                Keep::Nothing => MonitorLoss::EndsVm,
+                Keep::Halted => MonitorLoss::EndsVmUntilExit,
+            },
         )
     }
 

@@ -93,6 +93,8 @@ impl Owner<'_> {
             self.late.push(client);
             return;
         }
+        // Whoever acts has taken charge of the VM.
+        self.timers.clear(Timer::Bound);
         if let Some(act) = &mut self.act {
             match arbitrate(act.verb, wanted.pending) {
                 Arbitration::Joins => {

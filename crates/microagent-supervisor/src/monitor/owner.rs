@@ -63,8 +63,9 @@ const EMULATION_FACTOR: u32 = 5;
 const RUN_LIMIT: Duration = Duration::from_secs(2);
 /// Until a killed VMM must be gone.
 pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
-/// Until a client must have bound itself to a VM that was started for it.
-const BOUND_LIMIT: Duration = Duration::from_secs(10);
+/// How long a VM that was started for a client goes without a session that is bound to it: after
+/// ready, and after the guest has ended such a session.
+pub(super) const BOUND_LIMIT: Duration = Duration::from_secs(10);
 /// How long events that need no sync at once may wait for one.
 const SYNC_LIMIT: Duration = Duration::from_millis(200);
 /// Between two tries of writing records to a disk that is full.

@@ -4,9 +4,9 @@
 use super::acts::{HALT_LIMIT, Wanted};
 use super::local_api::{Client, SerialGrant, Turn};
 use super::mediation::{MediationEvent, ServedChannel};
-use super::owner::{OpenSession, Owner, STOP_LIMIT, Stage};
+use super::owner::{BOUND_LIMIT, OpenSession, Owner, STOP_LIMIT, Stage};
 use super::publish::Connection;
-use super::sessions::{SESSIONS_MAX, SessionEnd, SessionGrant};
+use super::sessions::{ClosedBy, SESSIONS_MAX, SessionEnd, SessionGrant};
 use super::timers::Timer;
 use crate::faults;
 use crate::origin::Origin;
@@ -431,8 +431,11 @@ impl Owner<'_> {
             .with("closedBy", end.closed_by.as_str());
         self.book.append_later(vec![closed]).await;
         self.sync_soon();
-        if session.ends_vm {
-            self.client_gone().await;
+        match (session.ends_vm, end.closed_by) {
+            (false, _) => {}
+            // The command has ended; its client says next what becomes of the VM.
+            (true, ClosedBy::Guest) => self.timers.set(Timer::Bound, BOUND_LIMIT),
+            (true, _) => self.client_gone().await,
         }
     }
 
