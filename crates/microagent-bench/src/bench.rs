@@ -59,11 +59,6 @@ impl Bench {
             .limit(RUN_LIMIT)
     }
 
-    /// A real Debian.
-    pub(crate) fn debian_source(&self) -> Result<String> {
-        Ok(format!("oci:{}", Debian::ensure()?.layout().display()))
-    }
-
     /// Both contenders in turn, after one round that is not counted.
     pub(crate) fn compare(
         &self,
@@ -229,6 +224,11 @@ fn limit_of(verdicts: &[Verdict], figure: &str) -> String {
             format!("  limit {} {word}", verdict.limit)
         })
         .unwrap_or_default()
+}
+
+/// A real Debian.
+pub(crate) fn debian_source() -> Result<String> {
+    Ok(format!("oci:{}", Debian::ensure()?.layout().display()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! process is a few instructions in an initramfs of its own behind the product's: the kernel unpacks
 //! both, one after the other, and enters the one that its command line names.
 
-use crate::bench::{Bench, timed};
+use crate::bench::{Bench, debian_source, timed};
 use anyhow::{Context as _, Result, bail};
 use microagent_test::cli::Signal;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl RawQemu {
             .microagent()
             .args([
                 "run",
-                &bench.debian_source()?,
+                &debian_source()?,
                 "--",
                 "sh",
                 "-c",

@@ -54,7 +54,9 @@ fn import(layout: &Path, store: &Path) -> Result<(Duration, u64)> {
             "the import failed: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        peak = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .clone_into(&mut peak);
         Ok(())
     })?;
     std::fs::remove_dir_all(store)?;

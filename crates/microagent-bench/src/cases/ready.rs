@@ -1,6 +1,6 @@
 //! How long a guest is under way, on its own clock: to ready, beside to the first instruction of init.
 
-use crate::bench::{Bench, Report};
+use crate::bench::{Bench, Report, debian_source};
 use crate::compare::Comparison;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Report> {
 fn one_boot(bench: &Bench) -> Result<Option<(Duration, Duration)>> {
     let finished = bench
         .microagent()
-        .args(["run", "--keep", "--name", NAME, &bench.debian_source()?])
+        .args(["run", "--keep", "--name", NAME, &debian_source()?])
         .args(["--", "dmesg"])
         .run()?
         .expect_code(0)?;
@@ -56,10 +56,7 @@ fn ready(events: &str) -> Option<Duration> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find(|event| event["type"] == "ready")
-        .and_then(|event| {
-            let place = [&event["guestUptimeMs"], &event["detail"]["guestUptimeMs"]];
-            place.into_iter().find_map(Value::as_u64)
-        })
+        .and_then(|event| event["data"]["guestUptimeMs"].as_u64())
         .map(Duration::from_millis)
 }
 
@@ -79,8 +76,12 @@ mod tests {
 
     #[test]
     fn a_history_without_the_guest_s_time_has_none() {
-        let with = "{\"type\":\"created\"}\n{\"type\":\"ready\",\"guestUptimeMs\":640}\n";
+        let with =
+            "{\"type\":\"created\"}\n{\"type\":\"ready\",\"data\":{\"guestUptimeMs\":640}}\n";
         assert_eq!(ready(with), Some(Duration::from_millis(640)));
-        assert_eq!(ready("{\"type\":\"ready\",\"readyMs\":900}\n"), None);
+        assert_eq!(
+            ready("{\"type\":\"ready\",\"data\":{\"readyMs\":900}}\n"),
+            None
+        );
     }
 }

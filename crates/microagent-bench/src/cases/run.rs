@@ -1,6 +1,6 @@
 //! `microagent run IMAGE true` from a cached image, beside the engine alone with the same kernel.
 
-use crate::bench::{Bench, Report, timed};
+use crate::bench::{Bench, Report, debian_source, timed};
 use crate::raw_qemu::RawQemu;
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Report> {
         ));
     }
     let raw = RawQemu::like_the_product(bench)?;
-    let image = bench.debian_source()?;
+    let image = debian_source()?;
     let comparison = bench.compare(
         || {
             timed(|| {
