@@ -7,7 +7,7 @@ use crate::framework::guest::GuestRun;
 use crate::framework::small_disk::SmallDisk;
 use crate::framework::world::World;
 use anyhow::{Context as _, Result, ensure};
-use microagent_test::home::{Entry, Home};
+use microagent_test::home::Home;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -57,7 +57,8 @@ fn clone(world: &World) -> Result<()> {
     disk.resize(disk.used_mebibytes()? + 8)?;
     let finished = run(world, &home, &at)?.run()?;
     check::failed_with(finished, "resource")?;
-    check::same(&before, &without_locks(&home))?;
+    check::same(&before, &home.state_listing())?;
+    check::nothing_left(world, &home)?;
     disk.resize(ROOMY_MEBIBYTES)?;
     works(world, &home, &at)?;
     not_even_for_a_record(world, &home, &at, &disk)
@@ -65,7 +66,7 @@ fn clone(world: &World) -> Result<()> {
 
 /// A disk on which not one page is free refuses the first record.
 fn not_even_for_a_record(world: &World, home: &Home, at: &Path, disk: &SmallDisk) -> Result<()> {
-    let before = without_locks(home);
+    let before = home.state_listing();
     let filler = at.join("filler");
     disk.resize(disk.used_mebibytes()? + 1)?;
     fill(&filler)?;
@@ -73,28 +74,8 @@ fn not_even_for_a_record(world: &World, home: &Home, at: &Path, disk: &SmallDisk
     check::failed_with(finished, "resource")?;
     std::fs::remove_file(&filler)?;
     disk.resize(ROOMY_MEBIBYTES)?;
-    check::same(&before, &without_locks(home))?;
+    check::same(&before, &home.state_listing())?;
     works(world, home, at)
-}
-
-/// Today a refused `prepare` leaves the folder of the workspace with its lock, which is empty and in
-/// nobody's way; nothing else may be left.
-fn without_locks(home: &Home) -> Vec<Entry> {
-    let listing = home.state_listing();
-    let is_empty = |folder: &Entry| {
-        !listing.iter().any(|entry| {
-            entry.path.starts_with(&format!("{}/", folder.path)) && !entry.path.ends_with("/lock")
-        })
-    };
-    listing
-        .iter()
-        .filter(|entry| {
-            let is_left = entry.path.starts_with("workspaces/")
-                && (entry.path.ends_with("/lock") || (entry.kind == 'd' && is_empty(entry)));
-            !is_left
-        })
-        .cloned()
-        .collect()
 }
 
 fn fill(path: &Path) -> Result<()> {

@@ -26,12 +26,7 @@ pub(crate) fn nothing_left(world: &World, home: &Home) -> Result<()> {
 
 /// No process of the home is left within one second of now (and its factor here).
 pub(crate) fn processes_gone(world: &World, home: &Home) -> Result<()> {
-    processes_gone_within(home, world.limit(SETTLE_LIMIT))
-}
-
-/// The same within a limit of the case's own.
-pub(crate) fn processes_gone_within(home: &Home, limit: Duration) -> Result<()> {
-    let found = settled(limit, || {
+    let found = settled(world.limit(SETTLE_LIMIT), || {
         home.processes()
             .into_iter()
             .map(|process| format!("{} {}", process.pid, process.words))
