@@ -272,14 +272,6 @@ impl ImageSource {
         }
         ImageRef::parse_text(text).map(Self::Registry)
     }
-
-    /// Whether a stored image's digest matches this source's digest prefix.
-    pub fn matches_stored(&self, digest: &Digest) -> bool {
-        match self {
-            Self::Stored { prefix } => digest.hash().to_string().starts_with(prefix.as_str()),
-            _ => false,
-        }
-    }
 }
 
 /// Splits `PATH[:TAG]`. A tag of an archive may hold slashes and colons itself (`team/tool:1`), so it

@@ -16,7 +16,7 @@ use crate::supervisor_client::{Supervisor as _, accept};
 use microagent_os::clock;
 use microagent_types::WorkspaceName;
 use microagent_wire::supervisor::request::{Command, Options};
-use microagent_wire::supervisor::response::{Ending, Severed, Workspace};
+use microagent_wire::supervisor::response::{Ending, Response, Severed, Workspace};
 use std::time::{Duration, Instant};
 
 /// Most workspaces that are acted on at the same time.
@@ -131,16 +131,23 @@ pub(crate) fn on_one(
         .supervisor
         .ask(&request, act.limit, interrupt)
         .and_then(accept)?;
-    Ok(Acted {
-        changed: response.changed.unwrap_or(false),
-        ready_ms: response.timings.map(|timings| timings.ready_ms),
-        workspace: response.workspace,
-        ending: response.ending,
-        severed: response.severed,
-        deleted: response.deleted.unwrap_or(false),
-        freed_bytes: response.freed_bytes.unwrap_or(0),
-        warnings: response.warnings,
-    })
+    Ok(Acted::of(response))
+}
+
+impl Acted {
+    /// What a response that says `ok` tells.
+    pub(crate) fn of(response: Response) -> Self {
+        Self {
+            changed: response.changed.unwrap_or(false),
+            ready_ms: response.timings.map(|timings| timings.ready_ms),
+            workspace: response.workspace,
+            ending: response.ending,
+            severed: response.severed,
+            deleted: response.deleted.unwrap_or(false),
+            freed_bytes: response.freed_bytes.unwrap_or(0),
+            warnings: response.warnings,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `delete`: removes workspaces and all that is theirs. Refused while the recorded VM lives.
 
-use crate::act::{Act, ActReport, Acted, in_parallel, on_one};
+use crate::act::{ActReport, Acted, in_parallel};
 use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::existing;
@@ -8,8 +8,10 @@ use crate::interrupt::Interrupt;
 use crate::making::request;
 use crate::supervisor_client::{Supervisor as _, accept};
 use crate::supervisors;
+use microagent_os::fs;
+use microagent_state::paths::StateDirectory;
 use microagent_types::WorkspaceName;
-use microagent_wire::supervisor::request::{Command, Options};
+use microagent_wire::supervisor::request::Command;
 use std::time::Duration;
 
 /// Removing the disk of a workspace takes its time on some file systems.
@@ -26,45 +28,22 @@ fn delete_one(
     interrupt: &Interrupt,
 ) -> Result<Acted, WorkspaceError> {
     existing::check_backend(context)?;
-    let act = Act {
-        command: Command::Delete,
-        options: Options::default(),
-        note: None,
-        limit: DELETE_LIMIT,
-    };
-    if let Some(existing) = existing::look_up(context, name)? {
-        if existing.record.deleting.is_none() {
-            return on_one(context, name, &act, interrupt);
+    let supervisor = match existing::look_up(context, name)? {
+        Some(existing) => existing.supervisor,
+        None if !fs::is_present(
+            StateDirectory::at(&context.state_dir)
+                .workspace(name)
+                .folder(),
+        ) =>
+        {
+            return Ok(Acted::default());
         }
-        let request = request(context, name, Command::Delete);
-        let response = existing
-            .supervisor
-            .ask(&request, DELETE_LIMIT, interrupt)
-            .and_then(accept)?;
-        return Ok(acted(response.deleted, response.freed_bytes));
-    }
-    // Not there, or a leftover of a create that never finished: any supervisor sweeps it.
-    if !microagent_os::fs::is_present(
-        microagent_state::paths::StateDirectory::at(&context.state_dir)
-            .workspace(name)
-            .folder(),
-    ) {
-        return Ok(Acted::default());
-    }
-    let supervisor = supervisors::choose(context, interrupt)?;
+        // A leftover of a create that never finished: any supervisor sweeps it.
+        None => supervisors::choose(context, interrupt)?,
+    };
     let request = request(context, name, Command::Delete);
     let response = supervisor
         .ask(&request, DELETE_LIMIT, interrupt)
         .and_then(accept)?;
-    Ok(acted(response.deleted, response.freed_bytes))
-}
-
-fn acted(deleted: Option<bool>, freed_bytes: Option<u64>) -> Acted {
-    let deleted = deleted.unwrap_or(false);
-    Acted {
-        changed: deleted,
-        deleted,
-        freed_bytes: freed_bytes.unwrap_or(0),
-        ..Acted::default()
-    }
+    Ok(Acted::of(response))
 }

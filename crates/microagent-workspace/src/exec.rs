@@ -5,13 +5,12 @@ use crate::error::WorkspaceError;
 use crate::existing;
 use crate::guest_session::{GuestSession, SessionError};
 use crate::interrupt::Interrupt;
-use crate::monitor_client::ask_once;
+use crate::monitor_client::{ask_once, monitor_socket};
 use crate::outcome::{CommandEnd, CommandOutcome};
 use crate::run::{RunStreams, as_ms};
 use crate::status::status;
 use microagent_os::clock;
 use microagent_state::paths::WorkspacePaths;
-use microagent_types::env_vars::EnvVar;
 use microagent_types::{Environment, GuestPath, WorkspaceName};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::generation::GENERATION;
@@ -19,7 +18,6 @@ use microagent_wire::guest::service::{
     ExecRequest, KILL_GRACE_MS_DEFAULT, Service, ServiceRequest, Tty,
 };
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Until a monitor has released a session.
@@ -112,10 +110,7 @@ pub(crate) fn in_session(
     let mut request =
         MonitorRequest::new(MonitorOp::session(&service, loss != MonitorLoss::Survives));
     request.initiator = Some(context.initiator.clone());
-    let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
-    let socket = paths
-        .ensure_socket_folder(runtime_folder.as_deref())?
-        .monitor_socket();
+    let socket = monitor_socket(paths)?;
     crate::making::check_interrupt(interrupt)?;
     let session = GuestSession::open(&socket, &request)?;
     let started_at = clock::now();

@@ -3,6 +3,7 @@
 use crate::error::WorkspaceError;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress, ProgressEvent};
+use crate::run::as_ms;
 use microagent_rootfs::{
     BuildOptions, CancelToken, ImageConfig, ImageStore, Limits, OciError, ProgressStep, RootfsError,
 };
@@ -10,7 +11,6 @@ use microagent_state::paths::StateDirectory;
 use microagent_types::{Arch, ByteSize, Digest, ImageSource};
 use microagent_wire::fault::FaultKind;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// An image whose disk can be cloned.
 #[derive(Debug)]
@@ -163,10 +163,6 @@ pub(crate) fn ensure(
             build_ms: built.build_time.map(as_ms),
         },
     })
-}
-
-fn as_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Turns the store's steps into phases.

@@ -11,13 +11,12 @@
 use crate::act::AT_ONCE_MAX;
 use crate::context::Context;
 use crate::error::WorkspaceError;
-use crate::monitor_client::ask_once;
+use crate::monitor_client::{ask_once, monitor_socket};
 use microagent_machine::facts::Monitor;
 use microagent_machine::reconcile::{Freshness, Verdict, reconcile};
 use microagent_state::facts_reader::{self, Observation, Observer};
 use microagent_state::paths::{StateDirectory, WorkspacePaths};
 use microagent_state::{RuntimeRecord, WorkspaceRecord, record_store};
-use microagent_types::env_vars::EnvVar;
 use microagent_types::{
     BackendName, ByteSize, LabelName, PublishSpec, Timestamp, VcpuCount, WorkspaceId, WorkspaceName,
 };
@@ -26,7 +25,6 @@ use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
 use microagent_wire::supervisor::response::Workspace;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one monitor may take.
@@ -157,13 +155,10 @@ struct AskedMonitor<'a> {
 
 impl Observer for AskedMonitor<'_> {
     fn monitor(&self) -> Monitor {
-        let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
         let request = MonitorRequest::new(MonitorOp::Status { probe: false });
-        let answer = self
-            .paths
-            .ensure_socket_folder(runtime_folder.as_deref())
+        let answer = monitor_socket(self.paths)
             .ok()
-            .and_then(|run| ask_once(&run.monitor_socket(), &request, MONITOR_LIMIT).ok());
+            .and_then(|socket| ask_once(&socket, &request, MONITOR_LIMIT).ok());
         match answer.and_then(|answer| answer.workspace) {
             Some(workspace) => {
                 self.told.replace(Some(workspace));

@@ -2,13 +2,15 @@
 //! has a limit and every line a bound.
 
 use microagent_os::clock::Deadline;
-use microagent_os::local_socket::{self, SocketError, Stream};
+use microagent_os::local_socket::{self, AliasError, SocketError, Stream};
+use microagent_state::paths::WorkspacePaths;
+use microagent_types::env_vars::EnvVar;
 use microagent_wire::frame::{Sender, read_frame};
 use microagent_wire::limits::MONITOR_LINE_BYTES_MAX;
 use microagent_wire::monitor::request::MonitorRequest;
 use microagent_wire::monitor::response::MonitorAnswer;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why there is no answer.
@@ -96,6 +98,14 @@ pub(crate) fn is_timeout(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
+}
+
+/// Where the monitor of a workspace listens, by a path that fits into a socket address.
+pub(crate) fn monitor_socket(paths: &WorkspacePaths) -> Result<PathBuf, AliasError> {
+    let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
+    Ok(paths
+        .ensure_socket_folder(runtime_folder.as_deref())?
+        .monitor_socket())
 }
 
 /// One request and its one answer, in `limit` together.

@@ -113,7 +113,8 @@ impl NewWorkspace<'_> {
     }
 }
 
-fn publish_config(publish: &PublishSpec) -> PublishConfig {
+/// A published port, as it is asked for.
+pub(crate) fn publish_config(publish: &PublishSpec) -> PublishConfig {
     PublishConfig {
         host: publish.host,
         host_port: publish.host_port,

@@ -3,6 +3,7 @@
 use crate::act::{Act, ActReport, on_each};
 use crate::context::Context;
 use crate::interrupt::Interrupt;
+use crate::request::publish_config;
 use microagent_types::{ByteSize, PublishSpec, VcpuCount, WorkspaceName};
 use microagent_wire::supervisor::request::{Command, Options};
 use microagent_wire::supervisor::spec::PublishConfig;
@@ -33,15 +34,7 @@ pub fn start(
     settings: &StartSettings,
     interrupt: &Interrupt,
 ) -> Vec<ActReport> {
-    let publish: Vec<PublishConfig> = settings
-        .publish
-        .iter()
-        .map(|publish| PublishConfig {
-            host: publish.host,
-            host_port: publish.host_port,
-            guest_port: publish.guest_port,
-        })
-        .collect();
+    let publish: Vec<PublishConfig> = settings.publish.iter().map(publish_config).collect();
     let act = Act {
         command: Command::Start,
         options: Options {

@@ -8,19 +8,16 @@ use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::existing;
 use crate::interrupt::Interrupt;
-use crate::monitor_client::{MonitorTalk, is_timeout};
+use crate::monitor_client::{MonitorTalk, is_timeout, monitor_socket};
 use crate::status::status;
 use microagent_os::clock::{self, Deadline};
-use microagent_os::local_socket::{self};
 use microagent_state::paths::WorkspacePaths;
-use microagent_types::env_vars::EnvVar;
 use microagent_types::{GuestPort, Span, WorkspaceName};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::generation::GENERATION;
 use microagent_wire::guest::service::{Service, ServiceAnswer, ServiceRequest};
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest, WaitFor};
 use microagent_wire::supervisor::response::Workspace;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Until a monitor takes a connection.
@@ -138,7 +135,7 @@ impl Waiting<'_> {
             service,
         };
         let request = MonitorRequest::new(MonitorOp::session(&request, false));
-        let Ok(socket) = self.socket() else {
+        let Ok(socket) = monitor_socket(self.paths) else {
             return false;
         };
         let Ok(mut talk) = MonitorTalk::ask(&socket, &request, CONNECT_LIMIT) else {
@@ -158,7 +155,7 @@ impl Waiting<'_> {
             what,
             timeout_ms: None,
         });
-        let socket = self.socket()?;
+        let socket = monitor_socket(self.paths)?;
         let Ok(mut talk) = MonitorTalk::ask(&socket, &request, CONNECT_LIMIT) else {
             // It is just coming or going; the records tell which.
             self.check("the workspace's monitor")?;
@@ -214,14 +211,6 @@ impl Waiting<'_> {
 
     fn status(&self) -> Result<Box<Workspace>, WorkspaceError> {
         status(self.context, self.name, &Interrupt::new())
-    }
-
-    fn socket(&self) -> Result<PathBuf, local_socket::AliasError> {
-        let runtime_folder = EnvVar::XdgRuntimeDir.read().map(PathBuf::from);
-        Ok(self
-            .paths
-            .ensure_socket_folder(runtime_folder.as_deref())?
-            .monitor_socket())
     }
 }
 

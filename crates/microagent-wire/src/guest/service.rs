@@ -1,6 +1,6 @@
 //! Sessions: the first frame names a service, the guest answers, then the service's own frames follow.
 
-use microagent_types::{Environment, GuestPath, GuestPort, MediationPort, SignalName};
+use microagent_types::{Environment, GuestPath, GuestPort, SignalName};
 use serde::{Deserialize, Serialize};
 
 use super::KnownTypes;
@@ -502,8 +502,3 @@ pub enum FileType {
 
 /// The mediation port's name in a guest's environment.
 pub const MEDIATION_PORT_VARIABLE: &str = "MICROAGENT_MEDIATION_PORT";
-
-/// The value of [`MEDIATION_PORT_VARIABLE`].
-pub fn mediation_port_value(port: MediationPort) -> String {
-    port.to_string()
-}
