@@ -275,11 +275,14 @@ fn exit_of(payload: &[u8]) -> Result<Option<SessionExit>, SessionError> {
 #[cfg(test)]
 mod tests {
     use super::{GuestSession, SessionError, SessionSink};
+    use crate::interrupt::Interrupt;
     use microagent_os::local_socket::{Stream, pair};
+    use microagent_types::SignalName;
     use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame, write_frame};
     use microagent_wire::guest::service::{
-        Service, ServiceAnswer, ServiceRequest, SessionExit, SessionOutput,
+        Service, ServiceAnswer, ServiceRequest, SessionExit, SessionInput, SessionOutput,
     };
+    use microagent_wire::guest::{Parsed, parse};
     use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
     use microagent_wire::monitor::response::MonitorAnswer;
     use std::io::{self, Read as _, Write as _};
@@ -412,6 +415,27 @@ mod tests {
             session.unwrap().run(&mut sink, |_| ()),
             Err(SessionError::OutputClosed(_))
         ));
+    }
+
+    #[test]
+    fn a_signal_that_comes_while_a_session_is_opened_reaches_the_command() {
+        let interrupt = Interrupt::new();
+        interrupt.notify(SignalName::INT);
+        let session = session(|mut guest| {
+            accept(&mut guest);
+            let frame = read_frame(&mut guest, Sender::Host).unwrap().unwrap();
+            assert_eq!(
+                parse::<SessionInput>(&frame.payload).unwrap(),
+                Parsed::Known(SessionInput::Signal {
+                    name: SignalName::INT
+                })
+            );
+            write_frame(&mut guest, &exit(130)).unwrap();
+        })
+        .unwrap();
+        interrupt.session_runs(session.control());
+        let exit = session.run(&mut Collected::default(), |_| ()).unwrap();
+        assert_eq!((exit.code, interrupt.requested()), (Some(130), None));
     }
 
     #[test]

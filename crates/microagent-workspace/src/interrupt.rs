@@ -51,27 +51,10 @@ impl Interrupt {
     /// Tells what is under way that a signal has come.
     pub fn notify(&self, signal: SignalName) {
         let mut state = self.state();
-        let State {
-            target,
-            last_interrupt,
-            ..
-        } = &mut *state;
-        if let Target::Session(control) = target {
-            let now = clock::monotonic();
-            let second = signal == SignalName::INT
-                && last_interrupt.is_some_and(|last| now.duration_since(last) < SECOND_WITHIN);
-            if second {
-                control.close();
-            } else {
-                control.signal(signal);
-            }
-            if signal == SignalName::INT {
-                *last_interrupt = Some(now);
-            }
-            return;
-        }
-        if let Target::Supervisor(identity) = target {
-            pass_on(identity);
+        match &state.target {
+            Target::Session(_) => return state.tell_session(signal),
+            Target::Supervisor(identity) => pass_on(identity),
+            Target::Work => {}
         }
         state.signal = Some(signal);
         self.flag.store(true, Ordering::SeqCst);
@@ -109,8 +92,14 @@ impl Interrupt {
         }
     }
 
+    /// From here on signals are the command's; so is one that came while the session was being opened.
     pub(crate) fn session_runs(&self, control: SessionControl) {
-        self.state().target = Target::Session(control);
+        let mut state = self.state();
+        state.target = Target::Session(control);
+        if let Some(signal) = state.signal.take() {
+            self.flag.store(false, Ordering::SeqCst);
+            state.tell_session(signal);
+        }
     }
 
     pub(crate) fn work_goes_on(&self) {
@@ -120,6 +109,27 @@ impl Interrupt {
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is one assignment, so a panic elsewhere leaves it sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tell_session(&mut self, signal: SignalName) {
+        let Target::Session(control) = &self.target else {
+            return;
+        };
+        let now = clock::monotonic();
+        let second = signal == SignalName::INT
+            && self
+                .last_interrupt
+                .is_some_and(|last| now.duration_since(last) < SECOND_WITHIN);
+        if second {
+            control.close();
+        } else {
+            control.signal(signal);
+        }
+        if signal == SignalName::INT {
+            self.last_interrupt = Some(now);
+        }
     }
 }
 
