@@ -17,7 +17,7 @@ pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    Timestamp::from_unix_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    Timestamp::from_unix_ms(whole_ms(since_epoch))
 }
 
 /// Microseconds since 1970, for setting a guest's clock.
@@ -31,6 +31,11 @@ pub fn unix_us() -> u64 {
 /// A clock that never goes back, for measuring spans.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// A span as records and messages hold it: whole milliseconds, at most what 64 bits hold.
+pub fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How long the host has slept since its boot: the lead of the clock that counts sleep over the

@@ -93,7 +93,7 @@ pub(crate) fn lock_fault(name: &WorkspaceName, error: &LockError, patience: Dura
                 .with_details(|details| {
                     details.holder = holder;
                     details.waited_for = Some("the lock of the workspace".to_owned());
-                    details.deadline_ms = u64::try_from(patience.as_millis()).ok();
+                    details.deadline_ms = Some(microagent_os::clock::whole_ms(patience));
                 })
         }
         LockError::NoFolder => not_found(name),

@@ -102,7 +102,7 @@ fn read_request(interrupts: &mut Interrupts) -> Result<Vec<u8>, Fault> {
                 return Err(Fault::new(FaultKind::Interrupted, message));
             }
             Woken::TimedOut => {
-                let limit_ms = u64::try_from(REQUEST_LIMIT.as_millis()).ok();
+                let limit_ms = Some(microagent_os::clock::whole_ms(REQUEST_LIMIT));
                 let fault = Fault::new(FaultKind::Timeout, "the request did not come to its end");
                 return Err(fault.with_details(|details| {
                     details.waited_for = Some("the end of the request".to_owned());

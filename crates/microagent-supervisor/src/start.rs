@@ -419,7 +419,7 @@ impl Boot {
         context.response.timings = Some(Timings {
             boot_ms: verdict.boot_ms.unwrap_or_default(),
             ready_ms: verdict.ready_ms.unwrap_or_default(),
-            total_ms: u64::try_from(total.as_millis()).unwrap_or(u64::MAX),
+            total_ms: clock::whole_ms(total),
         });
         refresh(context);
         Ok(())

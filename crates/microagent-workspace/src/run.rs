@@ -409,7 +409,7 @@ impl Run<'_> {
 }
 
 pub(crate) fn as_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    clock::whole_ms(duration)
 }
 
 fn ms_since(began: Instant) -> u64 {

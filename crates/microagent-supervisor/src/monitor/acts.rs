@@ -162,7 +162,7 @@ impl Owner<'_> {
         client: &Client,
         change: impl FnOnce(NewEvent) -> NewEvent,
     ) {
-        let deadline_ms = u64::try_from(wanted.limit.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = clock::whole_ms(wanted.limit);
         let deadline = Timestamp::from_unix_ms(clock::now().unix_ms().saturating_add(deadline_ms));
         self.book
             .set_pending(wanted.pending, &wanted.origin, Some(deadline));
@@ -225,7 +225,7 @@ impl Owner<'_> {
     }
 
     async fn halt_timed_out(&mut self, act: Act) {
-        let limit_ms = u64::try_from(act.limit.as_millis()).unwrap_or(u64::MAX);
+        let limit_ms = clock::whole_ms(act.limit);
         let acknowledged = self.guest.halt_acknowledged;
         self.book.record_mut().pending = None;
         let event = self
@@ -373,7 +373,7 @@ impl Owner<'_> {
             }
             Some(mut act) => {
                 let name = &self.plan.workspace.name;
-                let limit_ms = u64::try_from(KILL_LIMIT.as_millis()).unwrap_or(u64::MAX);
+                let limit_ms = clock::whole_ms(KILL_LIMIT);
                 let message =
                     format!("the VM of `{name}` is still there {limit_ms} ms after it was killed");
                 let fault = Fault::new(FaultKind::Backend, message).with_details(|details| {
@@ -508,7 +508,7 @@ impl Owner<'_> {
         Ending {
             ended_by,
             guest_sync: act.sync,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: clock::whole_ms(took),
         }
     }
 }
@@ -552,7 +552,7 @@ async fn settle_vcpus<'a>(
     match timeout(PAUSE_LIMIT, call(vm)).await {
         Ok(settled) => settled.map_err(|error| faults::of_backend(&error)),
         Err(_) => {
-            let limit_ms = u64::try_from(PAUSE_LIMIT.as_millis()).ok();
+            let limit_ms = Some(clock::whole_ms(PAUSE_LIMIT));
             let fault = Fault::new(FaultKind::Backend, "the VMM did not answer");
             Err(fault.with_details(|details| {
                 details.waited_for = Some("the VMM to stop or start the vCPUs".to_owned());

@@ -2,10 +2,11 @@
 //! the workspace, and is the only writer of the runtime record while it holds the lease.
 //!
 //! Reading order: `run` (first line to last), `boot` (the steps before the guest runs), `owner` (the
-//! loop) with `acts`, `quarantine`, `requests` and `ending`, `event` (everything that can happen) and
-//! `timers`; then `book` and `recorder` (what is written), `control` (the guest's connection) with
-//! `boot_spec` and `first_boot`, `serial` (its console), `local_api` (other processes of this user),
-//! `sessions`, `mediation`, and what they share: `bridge`, `frame_stream`, `rate`, `start_pipe`.
+//! loop) with `launching`, `guest_words`, `acts`, `quarantine`, `requests` and `ending`, `event`
+//! (everything that can happen) and `timers`; then `book` and `recorder` (what is written), `control`
+//! (the guest's connection) with `boot_spec` and `first_boot`, `serial` (its console), `local_api` (other
+//! processes of this user), `sessions`, `mediation`, and what they share: `bridge`, `frame_stream`,
+//! `rate`, `start_pipe`.
 
 mod acts;
 mod book;
@@ -17,6 +18,8 @@ mod ending;
 mod event;
 mod first_boot;
 mod frame_stream;
+mod guest_words;
+mod launching;
 mod local_api;
 mod mediation;
 mod owner;

@@ -283,7 +283,7 @@ impl Owner<'_> {
             .partition(|waiting| waiting.until <= now);
         self.waiting = left;
         for waiting in due {
-            let limit_ms = u64::try_from(waiting.limit.as_millis()).ok();
+            let limit_ms = Some(clock::whole_ms(waiting.limit));
             let waited_for = match waiting.what {
                 WaitingFor::Told(WaitFor::Ended) => "the VM to end",
                 WaitingFor::Told(WaitFor::Change) => "the state to change",
@@ -420,7 +420,7 @@ impl Owner<'_> {
         let Some(session) = self.sessions.remove(&end.number) else {
             return;
         };
-        let duration_ms = u64::try_from(end.duration.as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = clock::whole_ms(end.duration);
         let closed = self
             .book
             .event(EventType::SessionClosed)
@@ -477,7 +477,7 @@ impl Owner<'_> {
             .with("hostPort", host_port.get())
             .with("number", number);
         if let Some(end) = end {
-            let duration_ms = u64::try_from(end.duration.as_millis()).unwrap_or(u64::MAX);
+            let duration_ms = clock::whole_ms(end.duration);
             event = event
                 .with("bytesIn", end.bytes_in)
                 .with("bytesOut", end.bytes_out)
@@ -507,7 +507,7 @@ impl Owner<'_> {
                 duration,
                 closed_by,
             } => {
-                let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                let duration_ms = clock::whole_ms(duration);
                 self.book
                     .event(EventType::MediationClosed)
                     .with("number", number)
@@ -567,10 +567,10 @@ fn session_verb(request: &Value) -> Verb {
 
 fn word(request: &Value, field: &str) -> Option<String> {
     let text = request.get(field).and_then(Value::as_str)?;
-    Some(super::owner::plain(text))
+    Some(super::guest_words::plain(text))
 }
 
 fn first_word(request: &Value) -> Option<String> {
     let text = request.get("argv")?.get(0)?.as_str()?;
-    Some(super::owner::plain(text))
+    Some(super::guest_words::plain(text))
 }

@@ -169,7 +169,7 @@ pub(crate) async fn open(vm: &dyn Vm, request: &Value) -> Result<GuestStream, Fa
         )
         .with_details(|details| {
             details.waited_for = Some("the guest to take a request".to_owned());
-            details.deadline_ms = u64::try_from(FIRST_FRAME_LIMIT.as_millis()).ok();
+            details.deadline_ms = Some(clock::whole_ms(FIRST_FRAME_LIMIT));
         })),
     }
 }
