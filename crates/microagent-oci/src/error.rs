@@ -160,7 +160,7 @@ pub enum OciError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: Box<crate::tar::TarError>,
+        source: Box<microagent_tar::TarError>,
     },
     /// Somebody asked for an end.
     #[error("reading the image was interrupted")]

@@ -19,6 +19,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
+use microagent_tar::ByteSource;
 use microagent_types::Digest;
 
 use crate::{
@@ -27,7 +28,6 @@ use crate::{
     error::OciError,
     hash::RunningDigest,
     limits::{CHUNK_BYTES, CHUNKS_WAITING_MAX, Limits, ZSTD_WINDOW_LOG_MAX},
-    tar::ByteSource,
 };
 
 /// How the bytes of a layer are packed.

@@ -10,7 +10,7 @@
 //!
 //! Modules in reading order: [`source`] opens a source and picks the image in it; [`manifest`],
 //! [`image_config`] and [`platform`] are its documents; [`layer`] is a layer as a stream, [`blob`]
-//! where its bytes lie; [`tar`] reads the archive within; [`limits`] has every bound.
+//! where its bytes lie; [`limits`] has every bound. The archive within is read by `microagent-tar`.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,6 @@ pub mod limits;
 pub mod manifest;
 pub mod platform;
 pub mod source;
-pub mod tar;
 
 pub use cancel::CancelToken;
 pub use error::OciError;

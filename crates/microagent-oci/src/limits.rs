@@ -13,15 +13,6 @@ pub const ARCHIVE_ENTRIES_MAX: usize = 100_000;
 /// The most links from one entry of such an archive to the next.
 pub const ARCHIVE_LINKS_MAX: usize = 8;
 
-/// The longest path of an entry, as the kernel has it.
-pub const PATH_BYTES_MAX: usize = 4095;
-/// The longest extended header or long name of an entry.
-pub const EXTENDED_HEADER_BYTES_MAX: u64 = 1 << 20;
-/// The most attributes of one entry.
-pub const ATTRIBUTES_MAX: usize = 1024;
-/// The most pieces of one sparse file.
-pub const SPARSE_PIECES_MAX: usize = 1 << 20;
-
 /// The window that a zstd stream may ask for, as a power of two: what all tools accept.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 

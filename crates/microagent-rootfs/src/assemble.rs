@@ -8,10 +8,8 @@
 use microagent_ext4::{
     Attribute, ContentId, DeviceNumber, ImageError, ImageSummary, ImageWriter, Metadata, Timestamp,
 };
-use microagent_oci::{
-    CancelToken, Layer, LayerReader, Limits, OciError,
-    tar::{self, Content, TarError, TarReader},
-};
+use microagent_oci::{CancelToken, Layer, LayerReader, Limits, OciError};
+use microagent_tar::{self as tar, Content, TarError, TarReader};
 
 use crate::{
     entry::{EntryKind, EntryPath, LayerEntry, LeadingSlash},

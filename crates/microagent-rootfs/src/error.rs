@@ -3,8 +3,9 @@
 use std::{io, path::PathBuf};
 
 use microagent_ext4::ImageError;
-use microagent_oci::{OciError, tar::TarError};
+use microagent_oci::OciError;
 use microagent_os::{FsError, dirs::PrivateFolderError, lock::LockError};
+use microagent_tar::TarError;
 use microagent_types::ByteSize;
 use thiserror::Error;
 

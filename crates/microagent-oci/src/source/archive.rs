@@ -9,6 +9,7 @@ use std::{
 };
 
 use microagent_os::fs;
+use microagent_tar::{ByteSource, EntryKind, TarError, TarReader};
 use microagent_types::{Arch, Digest};
 
 use super::{BlobStore, Found, pick::pick, regular_file};
@@ -17,7 +18,6 @@ use crate::{
     error::OciError,
     limits::{ARCHIVE_ENTRIES_MAX, ARCHIVE_LINKS_MAX},
     manifest::Index,
-    tar::{ByteSource, EntryKind, TarError, TarReader},
 };
 
 /// Opens the archive at `path`.

@@ -1,21 +1,15 @@
 //! Sparse files: which pieces of a file the archive holds.
 
-use super::{BLOCK_BYTES, Header, TarError, field, header::number, pax::decimal};
+use crate::entry::Piece;
+use crate::header::{BLOCK_BYTES, Header, number};
 use crate::limits::SPARSE_PIECES_MAX;
-
-/// A piece of a file that is in the archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// Where it belongs.
-    pub offset: u64,
-    /// How long it is.
-    pub len: u64,
-}
+use crate::pax::decimal;
+use crate::reader::{TarError, field};
 
 type Fill<'a> = dyn FnMut(&mut [u8]) -> Result<bool, TarError> + 'a;
 
 /// The oldest form: pieces in the header, and in blocks that follow it.
-pub(super) fn old_form(
+pub(crate) fn old_form(
     header: &Header,
     at: u64,
     fill: &mut Fill<'_>,
@@ -49,7 +43,7 @@ fn push_pieces(fields: &[u8], pieces: &mut Vec<Piece>) -> Option<()> {
 }
 
 /// The newest form: lines of decimal numbers in front of the content, padded to a block.
-pub(super) fn leading_map(
+pub(crate) fn leading_map(
     at: u64,
     stored: u64,
     fill: &mut Fill<'_>,
@@ -102,7 +96,7 @@ pub(super) fn leading_map(
 }
 
 /// Pieces must come in order, lie within the file and be what the archive holds.
-pub(super) fn check(pieces: &[Piece], size: u64, stored: u64) -> Option<()> {
+pub(crate) fn check(pieces: &[Piece], size: u64, stored: u64) -> Option<()> {
     let mut end = 0;
     let mut sum = 0u64;
     for piece in pieces {

@@ -2,25 +2,26 @@
 //!
 //! The length and nothing else says where a record ends: values are bytes and may hold line ends.
 
-use super::{TarError, field, sparse::Piece};
+use crate::entry::Piece;
 use crate::limits::{ATTRIBUTES_MAX, SPARSE_PIECES_MAX};
+use crate::reader::{TarError, field};
 
 /// What an extended header says about the next entry.
 #[derive(Debug, Default)]
-pub(super) struct Extensions {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) modified: Option<(i64, u32)>,
-    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) sparse: Sparse,
+pub(crate) struct Extensions {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) modified: Option<(i64, u32)>,
+    pub(crate) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) sparse: Sparse,
 }
 
 /// The keys of the three forms of sparse files.
 #[derive(Debug, Default)]
-pub(super) struct Sparse {
+pub(crate) struct Sparse {
     version: Option<(u64, u64)>,
     path: Option<Vec<u8>>,
     size: Option<u64>,
@@ -30,15 +31,15 @@ pub(super) struct Sparse {
 
 /// What is known of a sparse file before its content.
 #[derive(Debug)]
-pub(super) struct SparseFile {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) size: u64,
-    pub(super) pieces: Vec<Piece>,
+pub(crate) struct SparseFile {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) size: u64,
+    pub(crate) pieces: Vec<Piece>,
 }
 
 impl Extensions {
     /// Parses the content of the extended header at `offset`.
-    pub(super) fn parse(mut bytes: &[u8], offset: u64) -> Result<Self, TarError> {
+    pub(crate) fn parse(mut bytes: &[u8], offset: u64) -> Result<Self, TarError> {
         let bad = || field(offset, "extended header");
         let mut extensions = Self::default();
         let mut major = None;
@@ -120,7 +121,7 @@ impl Sparse {
     }
 
     /// The form whose map stands in front of the content.
-    pub(super) fn in_content(&self, offset: u64) -> Result<Option<SparseFile>, TarError> {
+    pub(crate) fn in_content(&self, offset: u64) -> Result<Option<SparseFile>, TarError> {
         match self.version {
             Some((1, 0)) => self.file(offset).map(Some),
             None | Some((0, _)) => Ok(None),
@@ -129,7 +130,7 @@ impl Sparse {
     }
 
     /// The forms whose map stands in the extended header.
-    pub(super) fn in_header(&self, offset: u64) -> Result<Option<SparseFile>, TarError> {
+    pub(crate) fn in_header(&self, offset: u64) -> Result<Option<SparseFile>, TarError> {
         if self.numbers.is_empty() && !self.counted {
             return Ok(None);
         }
@@ -165,7 +166,7 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record[space + 1..].strip_suffix(b"\n")?, rest))
 }
 
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

@@ -1,15 +1,15 @@
 //! The 512 bytes in front of every entry.
 
 /// Length of a header and of everything that content is padded to.
-pub(super) const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// A header with a right checksum.
 #[derive(Debug, Clone)]
-pub(super) struct Header(Box<[u8; BLOCK_BYTES]>);
+pub(crate) struct Header(Box<[u8; BLOCK_BYTES]>);
 
 impl Header {
     /// `None` when the checksum is wrong.
-    pub(super) fn new(block: Box<[u8; BLOCK_BYTES]>) -> Option<Self> {
+    pub(crate) fn new(block: Box<[u8; BLOCK_BYTES]>) -> Option<Self> {
         let stated = number(&block[148..156])?;
         let as_spaces = |at: usize| {
             if (148..156).contains(&at) {
@@ -26,11 +26,11 @@ impl Header {
         (stated == unsigned || i64::try_from(stated) == Ok(signed)).then_some(Self(block))
     }
 
-    pub(super) fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         self.0[156]
     }
 
-    pub(super) fn path(&self) -> Vec<u8> {
+    pub(crate) fn path(&self) -> Vec<u8> {
         let name = text(&self.0[0..100]);
         // GNU keeps other things where POSIX has the folder.
         let prefix = if &self.0[257..263] == b"ustar\0" {
@@ -44,48 +44,48 @@ impl Header {
         [prefix, b"/", name].concat()
     }
 
-    pub(super) fn link(&self) -> Vec<u8> {
+    pub(crate) fn link(&self) -> Vec<u8> {
         text(&self.0[157..257]).to_vec()
     }
 
-    pub(super) fn mode(&self) -> Option<u16> {
+    pub(crate) fn mode(&self) -> Option<u16> {
         u16::try_from(number(&self.0[100..108])? & 0o7777).ok()
     }
 
-    pub(super) fn uid(&self) -> Option<u32> {
+    pub(crate) fn uid(&self) -> Option<u32> {
         u32::try_from(number(&self.0[108..116])?).ok()
     }
 
-    pub(super) fn gid(&self) -> Option<u32> {
+    pub(crate) fn gid(&self) -> Option<u32> {
         u32::try_from(number(&self.0[116..124])?).ok()
     }
 
-    pub(super) fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         number(&self.0[124..136])
     }
 
-    pub(super) fn seconds(&self) -> Option<i64> {
+    pub(crate) fn seconds(&self) -> Option<i64> {
         signed(&self.0[136..148])
     }
 
-    pub(super) fn major(&self) -> Option<u32> {
+    pub(crate) fn major(&self) -> Option<u32> {
         u32::try_from(number(&self.0[329..337])?).ok()
     }
 
-    pub(super) fn minor(&self) -> Option<u32> {
+    pub(crate) fn minor(&self) -> Option<u32> {
         u32::try_from(number(&self.0[337..345])?).ok()
     }
 
     /// Bytes of the fields of an old GNU sparse header: its four pieces.
-    pub(super) fn old_sparse_pieces(&self) -> &[u8] {
+    pub(crate) fn old_sparse_pieces(&self) -> &[u8] {
         &self.0[386..386 + 4 * 24]
     }
 
-    pub(super) fn old_sparse_goes_on(&self) -> bool {
+    pub(crate) fn old_sparse_goes_on(&self) -> bool {
         self.0[482] != 0
     }
 
-    pub(super) fn old_sparse_size(&self) -> Option<u64> {
+    pub(crate) fn old_sparse_size(&self) -> Option<u64> {
         number(&self.0[483..495])
     }
 }
@@ -96,7 +96,7 @@ fn text(field: &[u8]) -> &[u8] {
 }
 
 /// A number that is not negative, in octal digits or in the GNU form.
-pub(super) fn number(field: &[u8]) -> Option<u64> {
+pub(crate) fn number(field: &[u8]) -> Option<u64> {
     u64::try_from(signed(field)?).ok()
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::{Content, Entry, EntryKind, TarError, TarReader};
 
 fn read_all(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, TarError> {
     let mut reader = TarReader::new(bytes);

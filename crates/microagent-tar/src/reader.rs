@@ -1,5 +1,5 @@
-//! Reads tar archives as images use them: POSIX with extended headers, GNU long names, GNU sparse
-//! files in all their forms.
+//! Reads entries one after another: POSIX with extended headers, GNU long names, GNU sparse files in
+//! all their forms.
 //!
 //! It exists because attributes are bytes: the common readers split an extended header at line
 //! ends and so lose a file capability that holds the byte 10, or the size of the file after it.
@@ -7,19 +7,13 @@
 //!
 //! Every header has its bound before it is held, and nothing recurses.
 
-mod header;
-mod pax;
-mod sparse;
-
-#[cfg(test)]
-mod tests;
-
 use thiserror::Error;
 
+use crate::entry::{Entry, EntryKind, Piece};
+use crate::header::{BLOCK_BYTES, Header};
 use crate::limits::{EXTENDED_HEADER_BYTES_MAX, PATH_BYTES_MAX};
-use header::{BLOCK_BYTES, Header};
-use pax::Extensions;
-pub use sparse::Piece;
+use crate::pax::{self, Extensions};
+use crate::sparse;
 
 /// Bytes in chunks, with an error of its own.
 pub trait ByteSource {
@@ -58,58 +52,6 @@ impl ByteSource for &[u8] {
     fn consume(&mut self, bytes: usize) {
         *self = &self[bytes..];
     }
-}
-
-/// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    Regular,
-    /// Another name of the entry with the given path.
-    HardLink(Vec<u8>),
-    /// A symbolic link to the given target.
-    Symlink(Vec<u8>),
-    /// A character device.
-    CharacterDevice {
-        /// Its driver.
-        major: u32,
-        /// Its number there.
-        minor: u32,
-    },
-    /// A block device.
-    BlockDevice {
-        /// Its driver.
-        major: u32,
-        /// Its number there.
-        minor: u32,
-    },
-    /// A directory.
-    Directory,
-    /// A named pipe.
-    Fifo,
-}
-
-/// An entry without its content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// As the archive has it.
-    pub path: Vec<u8>,
-    /// What it is.
-    pub kind: EntryKind,
-    /// The twelve permission bits.
-    pub mode: u16,
-    /// The owner.
-    pub uid: u32,
-    /// The owner's group.
-    pub gid: u32,
-    /// Last change, seconds since 1970.
-    pub seconds: i64,
-    /// And nanoseconds.
-    pub nanoseconds: u32,
-    /// How long the file is, holes included; 0 for all other kinds.
-    pub size: u64,
-    /// Extended attributes, name and value, each name once.
-    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Why an archive can't be read on.
@@ -206,12 +148,12 @@ impl<S: ByteSource> TarReader<S> {
     }
 
     /// The byte at which the content of the last entry begins.
-    pub(crate) fn content_offset(&self) -> u64 {
+    pub fn content_offset(&self) -> u64 {
         self.offset
     }
 
     /// The bytes of that content as they lie in the archive.
-    pub(crate) fn content_stored(&self) -> u64 {
+    pub fn content_stored(&self) -> u64 {
         self.left
     }
 
@@ -499,11 +441,11 @@ fn source_error<E: std::error::Error + Send + Sync + 'static>(error: E) -> TarEr
     TarError::Source(Box::new(error))
 }
 
-fn field(offset: u64, field: &'static str) -> TarError {
+pub(crate) fn field(offset: u64, field: &'static str) -> TarError {
     TarError::Field { offset, field }
 }
 
-fn padded(size: u64) -> u64 {
+pub(crate) fn padded(size: u64) -> u64 {
     size.checked_next_multiple_of(BLOCK_BYTES as u64)
         .unwrap_or(0)
 }
