@@ -24,6 +24,8 @@ pub struct KernelRecord {
 
 /// The source of a kernel that came with this installation.
 pub const SOURCE_DEFAULT: &str = "default";
+/// The source of a kernel that a person installed from a file.
+pub const SOURCE_FILE: &str = "file";
 /// The schema that this release reads and writes.
 pub const SCHEMA: u32 = 1;
 /// Largest `kernel.json`, in bytes.

@@ -10,16 +10,19 @@
 //!
 //! The record names the image's hash and is written after the image; an image that does not match its
 //! record is a torn installation and is put right by installing again. A running VM keeps the image it
-//! booted, since replacing is a rename. A kernel that a person installed is never replaced from here.
+//! booted, since replacing is a rename. A kernel that a person installed is replaced only when a
+//! person asks for it ([`install_file`], [`install_shipped`]).
 
 use crate::hash::sha256_of;
 use crate::kernel_catalog::{
     CatalogError, IMAGE_BYTES_MAX, KernelRecord, RECORD_BYTES_MAX, SCHEMA, SOURCE_DEFAULT,
+    SOURCE_FILE,
 };
+use crate::kernel_format::{HEAD_BYTES, KernelFormat};
 use crate::search_path::SearchPath;
 use microagent_os::clone_file::{Sharing, clone_file};
-use microagent_os::{FsError, atomic_file, clock, dirs, fs};
-use microagent_types::{Arch, BackendName, Sha256Hex};
+use microagent_os::{FsAction, FsError, atomic_file, clock, dirs, fs};
+use microagent_types::{Arch, BackendName, Sha256Hex, Timestamp};
 use std::path::{Path, PathBuf};
 
 /// A kernel that can be booted.
@@ -33,6 +36,20 @@ pub struct InstalledKernel {
     pub version: Option<String>,
     /// `default`, or where it came from.
     pub source: String,
+    /// When it was installed, when that is known.
+    pub installed_at: Option<Timestamp>,
+}
+
+impl InstalledKernel {
+    fn new(path: PathBuf, record: KernelRecord) -> Self {
+        Self {
+            path,
+            sha256: record.sha256,
+            version: record.version,
+            source: record.source,
+            installed_at: record.installed_at,
+        }
+    }
 }
 
 /// Why there is no kernel.
@@ -59,6 +76,26 @@ pub enum KernelError {
     Differs {
         /// Where it is.
         path: PathBuf,
+    },
+    /// A file that a person named is not the one that they meant.
+    #[error("`{}` has the SHA-256 {actual}, not {expected}", path.display())]
+    Sum {
+        /// Where it is.
+        path: PathBuf,
+        /// What was expected.
+        expected: Sha256Hex,
+        /// What it has.
+        actual: Sha256Hex,
+    },
+    /// A file that a person named can't be booted.
+    #[error("`{}` is no kernel for `{backend}/{arch}`: {} is needed", path.display(), KernelFormat::needed(*backend, *arch).as_str())]
+    Format {
+        /// Where it is.
+        path: PathBuf,
+        /// For which backend.
+        backend: BackendName,
+        /// For which architecture.
+        arch: Arch,
     },
     /// A file can't be read or written.
     #[error(transparent)]
@@ -88,7 +125,13 @@ pub fn ensure_default(
         (Some(installed), Some(shipped)) if is_current(&installed, &shipped.record) => {
             Ok(installed)
         }
-        (_, Some(shipped)) => install(folder, &shipped),
+        (_, Some(shipped)) => {
+            let record = KernelRecord {
+                source: SOURCE_DEFAULT.to_owned(),
+                ..shipped.record
+            };
+            install(folder, &shipped.image, record)
+        }
         (Some(installed), None) => Ok(installed),
         (None, None) => Err(KernelError::Missing { backend, arch }),
     }
@@ -106,18 +149,95 @@ pub fn read_installed(folder: &Path) -> Result<Option<InstalledKernel>, KernelEr
     if !fs::is_file(&path) {
         return Ok(None);
     }
-    let KernelRecord {
-        sha256,
-        version,
-        source,
-        ..
-    } = record;
-    Ok(Some(InstalledKernel {
-        path,
-        sha256,
-        version,
-        source,
-    }))
+    Ok(Some(InstalledKernel::new(path, record)))
+}
+
+/// Installs the kernel that came with this installation, in place of whatever is there. Whether that
+/// changed anything.
+///
+/// # Errors
+/// When none came with it, when it is damaged, or when it can't be written.
+pub fn install_shipped(
+    folder: &Path,
+    search_path: &SearchPath,
+    backend: BackendName,
+    arch: Arch,
+) -> Result<(InstalledKernel, bool), KernelError> {
+    let shipped =
+        find_shipped(search_path, backend, arch)?.ok_or(KernelError::Missing { backend, arch })?;
+    let record = KernelRecord {
+        source: SOURCE_DEFAULT.to_owned(),
+        ..shipped.record
+    };
+    replace(folder, &shipped.image, record)
+}
+
+/// Installs the kernel in `file`, in place of whatever is there. Whether that changed anything.
+///
+/// # Errors
+/// When it is no kernel for the backend, has another SHA-256 than the expected one, or can't be
+/// copied. Nothing is replaced then.
+pub fn install_file(
+    folder: &Path,
+    file: &Path,
+    expected: Option<Sha256Hex>,
+    backend: BackendName,
+    arch: Arch,
+) -> Result<(InstalledKernel, bool), KernelError> {
+    let format_refused = || KernelError::Format {
+        path: file.to_owned(),
+        backend,
+        arch,
+    };
+    let mut head = [0; HEAD_BYTES];
+    let count = fs::read_at(&fs::open(file)?, &mut head, 0)
+        .map_err(|error| FsError::new(FsAction::Read, file, error))?;
+    if KernelFormat::of(&head[..count]) != Some(KernelFormat::needed(backend, arch)) {
+        return Err(format_refused());
+    }
+    // A file beyond every bound is no kernel either.
+    let actual = sha256_of(file, IMAGE_BYTES_MAX)?.ok_or_else(format_refused)?;
+    if let Some(expected) = expected
+        && expected != actual
+    {
+        return Err(KernelError::Sum {
+            path: file.to_owned(),
+            expected,
+            actual,
+        });
+    }
+    let record = KernelRecord {
+        schema: SCHEMA,
+        version: None,
+        sha256: actual,
+        source: SOURCE_FILE.to_owned(),
+        installed_at: None,
+    };
+    replace(folder, file, record)
+}
+
+/// What an installed image really hashes to; `None` when it is larger than any kernel.
+///
+/// # Errors
+/// When it can't be read.
+pub fn actual_sha256(kernel: &InstalledKernel) -> Result<Option<Sha256Hex>, KernelError> {
+    Ok(sha256_of(&kernel.path, IMAGE_BYTES_MAX)?)
+}
+
+fn replace(
+    folder: &Path,
+    image: &Path,
+    record: KernelRecord,
+) -> Result<(InstalledKernel, bool), KernelError> {
+    // A damaged record is what a person installs again for.
+    if let Ok(Some(installed)) = read_installed(folder)
+        && installed.sha256 == record.sha256
+        && installed.source == record.source
+        && actual_sha256(&installed)? == Some(record.sha256)
+    {
+        return Ok((installed, false));
+    }
+    Ok((install(folder, image, record)?, true))
 }
 
 /// What `ensure_default` would install; `None` when the installation ships no kernel.
@@ -171,14 +291,18 @@ fn read_record(path: &Path) -> Result<Option<KernelRecord>, KernelError> {
     }
 }
 
-fn install(folder: &Path, shipped: &Shipped) -> Result<InstalledKernel, KernelError> {
+fn install(
+    folder: &Path,
+    source: &Path,
+    record: KernelRecord,
+) -> Result<InstalledKernel, KernelError> {
     dirs::ensure_private_all(folder)?;
     let image = folder.join("Image");
     // A name of its own, so that two first uses at once both succeed and the later rename wins.
     let unfinished = folder.join(format!(".new-Image-{}", microagent_os::random::hex_16()));
-    let cloned = clone_file(&shipped.image, &unfinished, Sharing::Preferred)
+    let cloned = clone_file(source, &unfinished, Sharing::Preferred)
         .map_err(KernelError::from)
-        .and_then(|_| prove(&unfinished, shipped))
+        .and_then(|_| prove(&unfinished, source, &record))
         .and_then(|()| Ok(fs::rename(&unfinished, &image)?));
     if let Err(error) = cloned {
         // The first error is the one that matters.
@@ -187,36 +311,24 @@ fn install(folder: &Path, shipped: &Shipped) -> Result<InstalledKernel, KernelEr
     }
     let record = KernelRecord {
         schema: SCHEMA,
-        source: SOURCE_DEFAULT.to_owned(),
         installed_at: Some(clock::now()),
-        ..shipped.record.clone()
+        ..record
     };
     atomic_file::write(
         &folder.join("kernel.json"),
         &record.to_bytes(),
         atomic_file::Existing::Replace,
     )?;
-    let KernelRecord {
-        sha256,
-        version,
-        source,
-        ..
-    } = record;
-    Ok(InstalledKernel {
-        path: image,
-        sha256,
-        version,
-        source,
-    })
+    Ok(InstalledKernel::new(image, record))
 }
 
-fn prove(image: &Path, shipped: &Shipped) -> Result<(), KernelError> {
-    let file = fs::open(image)?;
-    fs::sync_file(&file, image)?;
-    match sha256_of(image, IMAGE_BYTES_MAX)? {
-        Some(sha256) if sha256 == shipped.record.sha256 => Ok(()),
+fn prove(copy: &Path, source: &Path, record: &KernelRecord) -> Result<(), KernelError> {
+    let file = fs::open(copy)?;
+    fs::sync_file(&file, copy)?;
+    match sha256_of(copy, IMAGE_BYTES_MAX)? {
+        Some(sha256) if sha256 == record.sha256 => Ok(()),
         _ => Err(KernelError::Differs {
-            path: shipped.image.clone(),
+            path: source.to_owned(),
         }),
     }
 }
@@ -238,7 +350,9 @@ mod tests {
         reason = "a test makes its files as anybody would"
     )]
 
-    use super::{KernelError, ensure_default, read_installed};
+    use super::{
+        KernelError, actual_sha256, ensure_default, install_file, install_shipped, read_installed,
+    };
     use crate::search_path::SearchPath;
     use microagent_types::{Arch, BackendName};
     use sha2::{Digest as _, Sha256};
@@ -308,6 +422,63 @@ mod tests {
         ));
         assert_eq!(read_installed(&folder).unwrap(), None);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+
+    /// The head of a `vmlinux`, which is all that is looked at.
+    fn vmlinux(folder: &Path) -> std::path::PathBuf {
+        let mut bytes = b"\x7fELF\x02\x01".to_vec();
+        bytes.resize(64, 0);
+        bytes[18] = 62;
+        let path = folder.join("vmlinux");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_persons_kernel_replaces_the_default_and_the_default_comes_back_when_asked() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        let search = ship(root.path(), "one", "one");
+        ensure(&folder, &search).unwrap();
+        let file = vmlinux(root.path());
+        let install = || install_file(&folder, &file, None, BackendName::Qemu, Arch::Amd64);
+        let (own, changed) = install().unwrap();
+        assert_eq!((own.source.as_str(), changed), ("file", true));
+        assert!(!install().unwrap().1, "the same file again changes nothing");
+        assert_eq!(ensure(&folder, &search).unwrap(), own);
+        let (default, changed) =
+            install_shipped(&folder, &search, BackendName::Qemu, Arch::Amd64).unwrap();
+        assert_eq!((default.version.as_deref(), changed), (Some("one"), true));
+        assert_eq!(read_installed(&folder).unwrap(), Some(default));
+    }
+
+    #[test]
+    fn a_wrong_file_or_sum_replaces_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        let before = ensure(&folder, &ship(root.path(), "one", "one")).unwrap();
+        let file = vmlinux(root.path());
+        let sum = microagent_types::Sha256Hex::from_bytes([0; 32]);
+        let wrong_sum = install_file(&folder, &file, Some(sum), BackendName::Qemu, Arch::Amd64);
+        assert!(matches!(wrong_sum, Err(KernelError::Sum { .. })));
+        let wrong_kind = install_file(&folder, &file, None, BackendName::Qemu, Arch::Arm64);
+        assert!(matches!(wrong_kind, Err(KernelError::Format { .. })));
+        assert_eq!(read_installed(&folder).unwrap(), Some(before));
+    }
+
+    #[test]
+    fn an_image_that_was_changed_later_hashes_to_something_else_and_is_put_right() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        let search = ship(root.path(), "one", "one");
+        let installed = ensure(&folder, &search).unwrap();
+        assert_eq!(actual_sha256(&installed).unwrap(), Some(installed.sha256));
+        std::fs::write(&installed.path, "two").unwrap();
+        assert_ne!(actual_sha256(&installed).unwrap(), Some(installed.sha256));
+        let (_, changed) =
+            install_shipped(&folder, &search, BackendName::Qemu, Arch::Amd64).unwrap();
+        assert!(changed);
+        assert_eq!(std::fs::read_to_string(&installed.path).unwrap(), "one");
     }
 
     #[test]

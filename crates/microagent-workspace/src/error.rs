@@ -113,7 +113,10 @@ impl WorkspaceError {
             Self::ImageValue(_) => FaultKind::Usage,
             Self::Kernel(error) => match error {
                 KernelError::Missing { .. } => FaultKind::Unavailable,
-                KernelError::Record { .. } | KernelError::Differs { .. } => FaultKind::Integrity,
+                KernelError::Record { .. }
+                | KernelError::Differs { .. }
+                | KernelError::Sum { .. } => FaultKind::Integrity,
+                KernelError::Format { .. } => FaultKind::Usage,
                 KernelError::File(error) => kind_of_file_error(error),
             },
             Self::Initramfs(error) => match error {
@@ -149,6 +152,12 @@ impl WorkspaceError {
             Self::Kernel(KernelError::Missing { .. }) => {
                 Some("put a kernel beside the installation with: cargo xtask install".to_owned())
             }
+            Self::Kernel(KernelError::Sum { .. }) => Some(
+                "nothing is replaced; get the file again, or give the sum that it has".to_owned(),
+            ),
+            Self::Kernel(KernelError::Format { backend, .. }) => Some(format!(
+                "nothing is replaced; build one with: cargo xtask kernel --backend {backend}"
+            )),
             Self::Kernel(KernelError::Record { path, .. }) => Some(format!(
                 "remove `{}`; the next use installs it again",
                 path.display()

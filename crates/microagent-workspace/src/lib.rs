@@ -23,6 +23,7 @@ mod generated_name;
 pub mod guest_session;
 pub mod images;
 pub mod interrupt;
+pub mod kernels;
 mod leftovers;
 pub mod list;
 mod making;

@@ -8,7 +8,7 @@ use crate::request::{NetworkSettings, NewWorkspace};
 use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
 use crate::workload::SizeSettings;
 use microagent_boot::kernel_store::InstalledKernel;
-use microagent_boot::{initramfs, kernel_store};
+use microagent_boot::{initramfs, kernel_catalog, kernel_store};
 use microagent_state::paths::StateDirectory;
 use microagent_types::{AbsPath, Arch, Environment, LabelName, WorkspaceName};
 use microagent_wire::supervisor::request::{Command, Request};
@@ -101,7 +101,8 @@ impl Making<'_> {
             path: path.as_path().to_owned(),
             sha256: kernel_store::hash_custom(path.as_path())?,
             version: None,
-            source: "file".to_owned(),
+            source: kernel_catalog::SOURCE_FILE.to_owned(),
+            installed_at: None,
         })
     }
 }

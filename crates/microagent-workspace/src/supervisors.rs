@@ -62,6 +62,20 @@ pub(crate) fn choose(
     of_backend(context, backend)
 }
 
+/// The backend that was asked for, or the one that a new workspace gets.
+///
+/// # Errors
+/// When none can start a VM here.
+pub fn chosen_backend(
+    context: &Context,
+    interrupt: &Interrupt,
+) -> Result<BackendName, WorkspaceError> {
+    if let Some(backend) = context.backend {
+        return Ok(backend);
+    }
+    choose(context, interrupt).map(|supervisor| supervisor.backend())
+}
+
 /// What came of asking the supervisor of one backend for its host report.
 #[derive(Debug)]
 pub struct Surveyed {

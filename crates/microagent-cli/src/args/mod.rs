@@ -10,6 +10,7 @@ mod exec;
 mod foreign_words;
 mod global;
 mod help;
+mod kernel;
 mod lifecycle;
 mod man;
 mod network;
@@ -34,6 +35,7 @@ pub(crate) use doctor::{DoctorArgs, HostArgs};
 pub(crate) use environment::EnvironmentArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use global::GlobalArgs;
+pub(crate) use kernel::{KernelArgs, KernelCommand, KernelInstallArgs, KernelScope};
 pub(crate) use lifecycle::{
     DeleteArgs, EventsArgs, FilterArgs, HaltArgs, KillArgs, ListArgs, PauseArgs, PsArgs,
     QuarantineArgs, ResumeArgs, StartArgs, StatusArgs, StopArgs, WaitArgs,
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Show the raw facts about this host
     Host(HostArgs),
+    /// List, install and verify the kernels that workspaces boot
+    Kernel(KernelArgs),
     /// Show the profiles: memory, CPUs and disk by name
     Profiles(ProfilesArgs),
     /// Pass one JSON request to the supervisor, for debugging

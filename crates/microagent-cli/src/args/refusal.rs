@@ -11,20 +11,21 @@ use microagent_types::{ByteSize, ImageSource, InvalidText, WorkspaceName};
 use microagent_wire::fault::Fault;
 
 use super::foreign_words;
-use super::scan::Seen;
+use super::scan::{self, Seen};
 use crate::error::usage;
 use crate::nearest::nearest;
 
 /// The fault for a command line that clap refused. `root` must have been built.
 pub(super) fn fault(root: &Command, seen: &Seen, error: &clap::Error) -> Fault {
-    let command = seen
-        .command
-        .as_deref()
-        .and_then(|name| root.find_subcommand(name));
+    let command = scan::find(root, seen);
     let name = called(command);
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            unknown_command(root, &one(error, ContextKind::InvalidSubcommand))
+            let typed = one(error, ContextKind::InvalidSubcommand);
+            match command {
+                Some(group) => unknown_in_group(group, &typed),
+                None => unknown_command(root, &typed),
+            }
         }
         ErrorKind::UnknownArgument => {
             let typed = one(error, ContextKind::InvalidArg);
@@ -208,15 +209,32 @@ pub(crate) fn invalid_text(flag: Option<&str>, value: &str, refused: &InvalidTex
 
 /// `run`, or `microagent` where no command came.
 fn words(command: Option<&Command>) -> String {
-    command.map_or("microagent", Command::get_name).to_owned()
+    let name = called(command);
+    name.strip_prefix("microagent ").unwrap_or(&name).to_owned()
 }
 
-/// `microagent run`.
+/// `microagent run`, `microagent kernel install`.
 fn called(command: Option<&Command>) -> String {
-    match command {
-        Some(command) => format!("microagent {}", command.get_name()),
-        None => "microagent".to_owned(),
-    }
+    command
+        .and_then(Command::get_bin_name)
+        .unwrap_or("microagent")
+        .to_owned()
+}
+
+fn unknown_in_group(group: &Command, typed: &str) -> Fault {
+    let name = called(Some(group));
+    let all = format!("all of them: {name} --help");
+    let known = group
+        .get_subcommands()
+        .flat_map(Command::get_name_and_visible_aliases);
+    let hint = match nearest(typed, known) {
+        Some(near) => format!("did you mean `{near}`? {all}"),
+        None => all,
+    };
+    usage(
+        format!("`{typed}` is no command of `{}`", words(Some(group))),
+        hint,
+    )
 }
 
 fn see_help(name: &str) -> String {

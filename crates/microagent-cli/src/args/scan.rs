@@ -17,7 +17,7 @@ pub(super) struct Seen {
     pub(super) json: bool,
     /// `--color`, when its value is one.
     pub(super) color: Option<ColorChoice>,
-    /// The command, once its word came.
+    /// The command, once its words came: `run`, `kernel install`.
     pub(super) command: Option<String>,
     /// The first word behind the command that is no flag.
     pub(super) first_word: Option<String>,
@@ -57,10 +57,13 @@ pub(super) fn scan(root: &Command, words: &[OsString]) -> Seen {
                 words.next();
             }
         } else if let Some(sub) = command.find_subcommand(word.as_ref())
-            && seen.command.is_none()
+            && seen.first_word.is_none()
         {
             command = sub;
-            seen.command = Some(sub.get_name().to_owned());
+            seen.command = Some(match seen.command.take() {
+                Some(group) => format!("{group} {}", sub.get_name()),
+                None => sub.get_name().to_owned(),
+            });
         } else {
             seen.first_word.get_or_insert_with(|| word.to_string());
             if ends_flags(command) {
@@ -69,6 +72,14 @@ pub(super) fn scan(root: &Command, words: &[OsString]) -> Seen {
         }
     }
     seen
+}
+
+/// The command that was seen. `root` must have been built.
+pub(super) fn find<'a>(root: &'a Command, seen: &Seen) -> Option<&'a Command> {
+    let words = seen.command.as_deref()?.split(' ');
+    words
+        .into_iter()
+        .try_fold(root, |command, word| command.find_subcommand(word))
 }
 
 fn long_takes_value(command: &Command, name: &str) -> bool {

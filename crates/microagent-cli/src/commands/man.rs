@@ -39,15 +39,21 @@ pub(crate) fn perform(args: &ManArgs, printer: &Printer) -> Result<u8, Failure> 
     Ok(exit_code::DONE)
 }
 
-/// The page of the command itself first, then one for each of its commands.
+/// The page of the command itself first, then one for each of its commands and theirs.
 fn pages() -> Vec<Page> {
     let mut root = args::definition();
     root.build();
-    let visible = root
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set());
-    std::iter::once(&root)
-        .chain(visible)
+    let mut commands = vec![&root];
+    let mut next = 0;
+    while let Some(command) = commands.get(next) {
+        let visible = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set());
+        commands.extend(visible.collect::<Vec<_>>());
+        next += 1;
+    }
+    commands
+        .into_iter()
         .map(|command| {
             let title = command
                 .get_display_name()

@@ -11,6 +11,7 @@ mod ending;
 mod events;
 mod exec;
 mod host;
+mod kernel;
 mod list;
 mod man;
 mod new_workspace;
@@ -54,6 +55,7 @@ pub(crate) fn perform(
         Command::Events(args) => events::perform(&args, global, printer),
         Command::Doctor(_) => doctor::perform(global, printer),
         Command::Host(_) => host::perform(global, printer),
+        Command::Kernel(args) => kernel::perform(args, global, printer),
         Command::Profiles(_) => profiles::perform(printer),
         Command::Supervisor(_) => supervisor::perform(global, printer),
         Command::Version(_) => version::perform(printer),
