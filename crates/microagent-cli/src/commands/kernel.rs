@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use microagent_types::{Arch, BackendName};
+use microagent_types::{Arch, BackendName, WorkspaceName};
 use microagent_wire::exit_code;
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_workspace::kernels::{self, Kernel, Verified};
@@ -183,6 +183,6 @@ fn document(kernel: &Kernel) -> Value {
         "sizeBytes": kernel.size.bytes(),
         "source": installed.source,
         "installedAt": installed.installed_at.map(|at| at.to_string()),
-        "workspaces": kernel.workspaces.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "workspaces": kernel.workspaces.iter().map(WorkspaceName::as_str).collect::<Vec<_>>(),
     })
 }
