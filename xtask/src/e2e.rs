@@ -1,28 +1,42 @@
-//! `cargo xtask e2e [ARGUMENTS…]`: ring 3, real guests against an installed product.
+//! `cargo xtask e2e [--backend NAME] [ARGUMENTS…]`: ring 3, real guests against an installed product.
 //!
 //! The product is installed into the target folder as a user would have it, and the cases run
-//! against that, so that what was tested is what ships. Arguments go to the cases' program. It
-//! holds no case itself.
+//! against that, so that what was tested is what ships. Arguments go to the cases' program. Where
+//! Firecracker can't run, its cases run in the lab, and the first line says so. It holds no case
+//! itself.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::counts::{self, Counts};
 use crate::install;
+use crate::kernel::Backend;
+use crate::lab;
 use crate::places::Places;
 use crate::setup;
 use crate::shell::{self, Run};
 
 const PROGRAM: &str = "microagent-e2e";
+const FIRECRACKER: &str = "firecracker";
 /// Tells the cases where the product is.
 const PREFIX_VARIABLE: &str = "MICROAGENT_E2E_PREFIX";
+/// Tells them which backend is under test.
+const BACKEND_VARIABLE: &str = "MICROAGENT_E2E_BACKEND";
+/// Tells them how much slower the host is than its accelerator says.
+const FACTOR_VARIABLE: &str = "MICROAGENT_E2E_FACTOR";
+/// How much slower the lab is taken to be than a host with KVM.
+const LAB_FACTOR: &str = "8";
 
 /// Arguments of the chore.
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// The backend under test
+    #[arg(long, default_value = "qemu")]
+    backend: Backend,
     /// Passed on, for example a part of a case's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -32,7 +46,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let places = Places::find()?;
     setup::ensure(&places, setup::Scope::Test)?;
-    let counts = run_cases(&places, &arguments.arguments)?;
+    let counts = run_cases(&places, arguments.backend, &arguments.arguments)?;
     eprintln!("{counts}");
     Ok(if counts.failed == 0 {
         ExitCode::SUCCESS
@@ -42,16 +56,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Installs, runs the cases and counts them. What setup provides must be there.
-pub(crate) fn run_cases(places: &Places, arguments: &[String]) -> Result<Counts> {
+pub(crate) fn run_cases(places: &Places, backend: Backend, arguments: &[String]) -> Result<Counts> {
+    let search_path = match backend {
+        Backend::Qemu => std::env::var_os("PATH").unwrap_or_default(),
+        Backend::Firecracker => search_path_with(&firecracker(places)?)?,
+    };
     let prefix = installed(places)?;
-    let lines = Run::new(shell::cargo())
-        .args(["run", "--quiet", "--release", "--package", PROGRAM])
-        .args(["--bin", PROGRAM, "--"])
-        .args(arguments)
-        .env(PREFIX_VARIABLE, &prefix)
-        .current_dir(&places.root)
-        .tee()?;
-    lines.counts(counts::of_libtest)
+    let cases = cases(places)?;
+    let words: Vec<OsString> = std::iter::once(cases.into_os_string())
+        .chain(arguments.iter().map(OsString::from))
+        .collect();
+    let environment = [
+        (PREFIX_VARIABLE, prefix.as_os_str()),
+        (BACKEND_VARIABLE, OsStr::new(backend.name())),
+        ("PATH", search_path.as_os_str()),
+    ];
+    let run = if backend == Backend::Firecracker && !runs_here(&prefix, &search_path) {
+        if let Some(obstacle) = lab::obstacle() {
+            bail!("KVM is not usable here, and there is no lab: {obstacle}");
+        }
+        eprintln!("the cases run in the lab: KVM is not usable here");
+        let of_lab = [(FACTOR_VARIABLE, OsStr::new(LAB_FACTOR))];
+        lab::command(&[&environment[..], &of_lab].concat(), &words)?
+    } else {
+        eprintln!("the cases run on this host");
+        let run = Run::new(&words[0]).args(&words[1..]);
+        environment
+            .into_iter()
+            .fold(run, |run, (name, value)| run.env(name, value))
+    };
+    run.current_dir(&places.root)
+        .tee()?
+        .counts(counts::of_libtest)
 }
 
 /// Installs the product into the target folder; gives the prefix.
@@ -59,4 +95,52 @@ pub(crate) fn installed(places: &Places) -> Result<PathBuf> {
     let prefix = places.target.join("prefix");
     install::install(places, &prefix)?;
     Ok(prefix)
+}
+
+/// The cases' program, built.
+fn cases(places: &Places) -> Result<PathBuf> {
+    Run::new(shell::cargo())
+        .args(["build", "--quiet", "--release", "--package", PROGRAM])
+        .args(["--bin", PROGRAM])
+        .current_dir(&places.root)
+        .ok()?;
+    Ok(places.target.join("release").join(PROGRAM))
+}
+
+/// A Firecracker of this machine: on `PATH`, or in the cache, where a developer has put it.
+fn firecracker(places: &Places) -> Result<PathBuf> {
+    let cached = places
+        .cache
+        .join("tools")
+        .join(FIRECRACKER)
+        .join(FIRECRACKER);
+    shell::on_path(FIRECRACKER)
+        .or_else(|| cached.is_file().then_some(cached.clone()))
+        .with_context(|| {
+            format!(
+                "there is no `{FIRECRACKER}` on PATH and none at `{}`",
+                cached.display()
+            )
+        })
+}
+
+fn search_path_with(program: &Path) -> Result<OsString> {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let folder = program.parent().context("a program has a folder")?;
+    let folders = std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&own));
+    std::env::join_paths(folders).context("the folder of Firecracker can't be part of PATH")
+}
+
+/// Whether the product itself says that Firecracker runs here.
+fn runs_here(prefix: &Path, search_path: &OsStr) -> bool {
+    let report = Run::new(prefix.join("bin/microagent"))
+        .args(["doctor", "--json"])
+        .env("MICROAGENT_BACKEND", Backend::Firecracker.name())
+        .env("PATH", search_path)
+        .output();
+    let report = report.ok().and_then(|report| {
+        let report: serde_json::Value = serde_json::from_str(&report).ok()?;
+        Some(report["accelerator"] == "kvm")
+    });
+    report == Some(true)
 }

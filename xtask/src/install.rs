@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! bin/microagent
-//! libexec/microagent-qemu-supervisor, vhost-device-vsock, microagent-guestinit-<arch>.cpio
+//! libexec/microagent-qemu-supervisor, vhost-device-vsock
+//! libexec/microagent-firecracker-supervisor
+//! libexec/microagent-guestinit-<arch>.cpio
 //! libexec/kernels/<backend>/<arch>/Image, kernel.json
 //! ```
 //!
@@ -28,6 +30,11 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     (
         "microagent-qemu-supervisor",
         "microagent-qemu-supervisor",
+        "libexec",
+    ),
+    (
+        "microagent-firecracker-supervisor",
+        "microagent-firecracker-supervisor",
         "libexec",
     ),
 ];

@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     });
     stages.run("5 real guests under QEMU", || {
         with_program(&places, "microagent-e2e", || {
-            Ok(e2e::run_cases(&places, &[])?.into())
+            Ok(e2e::run_cases(&places, Backend::Qemu, &[])?.into())
         })
     });
     stages.run("7 documentation", || {

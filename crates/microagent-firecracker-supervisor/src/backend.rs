@@ -53,7 +53,7 @@ impl Backend for FirecrackerBackend {
             connect: true,
             serial_attach: true,
             publish: true,
-            nat: false,
+            nat: true,
             isolated: true,
             bridged: false,
             mediation: true,

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 
+use microagent_linux_host::user_network::TAP;
 use microagent_supervisor::backend::{Disk, DiskAccess, GuestNic, LaunchSpec};
 use microagent_types::{AbsPath, BootId};
 use serde::Serialize;
@@ -21,8 +22,6 @@ pub const API_SOCKET: &str = "api.sock";
 pub const VSOCK_SOCKET: &str = "vsock.sock";
 /// The pipe for the log, in the run folder. On stdout it would mix with the console.
 pub const LOG_PIPE: &str = "vmm.log";
-/// The name of the tap in the VMM's network namespace.
-pub const TAP: &str = "tap0";
 
 const GUEST_CID: u32 = 3;
 const BYTES_PER_MIB: u64 = 1 << 20;
@@ -160,7 +159,7 @@ fn network_interface(nic: &GuestNic) -> Call {
     let mac: Vec<String> = nic.mac.iter().map(|byte| format!("{byte:02x}")).collect();
     let interface = NetworkInterface {
         iface_id: NIC,
-        host_dev_name: TAP,
+        host_dev_name: TAP.to_str().expect("it is plain text"),
         guest_mac: &mac.join(":"),
     };
     Call::put(format!("/network-interfaces/{NIC}"), &interface)

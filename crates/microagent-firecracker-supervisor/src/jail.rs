@@ -35,7 +35,10 @@ pub(crate) fn setup(spec: &LaunchSpec, program: &Path) -> Setup {
         devices,
         needs: |name| name.starts_with(VSOCK_SOCKET) || name == LOG_PIPE,
     };
-    jail::setup(spec, inmate)
+    Setup {
+        tap: spec.nic.is_some(),
+        ..jail::setup(spec, inmate)
+    }
 }
 
 fn system(program: &Path) -> Vec<SystemFolder> {

@@ -1,9 +1,10 @@
 //! One boot on its way: listeners, confinement, Firecracker and everything that its API is told.
 //!
 //! Firecracker makes its sockets itself, so all that has to be there before it are the listeners for
-//! what the guest dials and the pipe for its log. Each step that fails ends what the steps before
-//! have started.
+//! what the guest dials, the pipe for its log and, with a NIC, a tap in its own network, which is why
+//! `nat` needs that network. Each step that fails ends what the steps before have started.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -12,22 +13,27 @@ use microagent_linux_host::confine::jail as confined;
 use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::launch::{Launch, Running};
+use microagent_linux_host::user_network::relay::Relay;
+use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
 use microagent_os::local_socket::SocketError;
 use microagent_os::{FsError, fs};
 use microagent_supervisor::backend::{
     BackendError, BackendErrorKind, ConfinementDemand, ConfinementPart, ConfinementReport, Console,
-    GuestListener, LaunchSpec, Launched, LocalFuture, Preparation,
+    GuestAddresses, GuestListener, LaunchSpec, Launched, LocalFuture, Preparation,
 };
 use microagent_types::VsockPort;
 use tokio::net::unix::pipe;
 
 use crate::client::ApiClient;
 use crate::config::{self, API_SOCKET, LOG_PIPE};
-use crate::host::{FIRECRACKER, FIRECRACKER_HINT, Tools};
+use crate::host::{FIRECRACKER, FIRECRACKER_HINT, PASST_HINT, Tools};
 use crate::jail;
 use crate::version::FirecrackerVersion;
-use crate::vm::{FirecrackerVm, api_failure};
+use crate::vm::{FirecrackerVm, Network, api_failure};
+
+/// What a person can do where there is no tap.
+const NO_TAP_HINT: &str = "use the network mode `isolated`, or let confinement have its namespaces";
 
 /// Why Firecracker does not stand ready.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +44,27 @@ enum StartError {
     LogPipe(#[source] FsError),
     #[error("cannot read the pipe for the log")]
     ReadLog(#[source] std::io::Error),
-    #[error("this version has no network mode `nat` here")]
-    NoNetwork,
+    #[error("cannot make the network's socket")]
+    NetworkSocket(#[source] std::io::Error),
+    #[error("the network mode `nat` needs a network namespace for the VMM: {reason}")]
+    NoTap { reason: String },
+    #[error("cannot relay the guest's frames")]
+    Relay(#[source] std::io::Error),
 }
 
 pub(crate) struct FirecrackerPreparation {
     tools: Rc<Tools>,
     spec: LaunchSpec,
+    engine: Option<Engine>,
     confined: Option<Confined>,
+    network: Option<Network>,
+}
+
+/// The network engine and our end of the wire.
+struct Engine {
+    passt: Running,
+    /// Gone once the relay has it.
+    wire: Option<OwnedFd>,
 }
 
 /// A child in its own root that will be Firecracker.
@@ -69,8 +88,52 @@ impl FirecrackerPreparation {
         Self {
             tools,
             spec,
+            engine: None,
             confined: None,
+            network: None,
         }
+    }
+
+    async fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
+        let program = self.tools.passt().map_err(|error| {
+            BackendError::new(BackendErrorKind::Unsupported, PASST, error).with_hint(PASST_HINT)
+        })?;
+        let asked = program.clone();
+        // A program is run to its end, which must not hold up the loop.
+        let features = tokio::task::spawn_blocking(move || user_network::observe(&asked))
+            .await
+            .map_err(passt_failed)?
+            .map_err(passt_failed)?;
+        let (wire, wire_of_passt) = user_network::socket_pair()
+            .map_err(|error| passt_failed(StartError::NetworkSocket(error)))?;
+        let with_v6 = matches!(addresses, GuestAddresses::Static { v6: Some(_), .. });
+        let passt = Launch {
+            name: PASST,
+            program,
+            arguments: user_network::arguments(with_v6, features),
+            working_folder: "/".into(),
+            search_path: self.tools.search_path().to_owned(),
+            descriptors: vec![(PASST_SOCKET, wire_of_passt)],
+        };
+        let passt = passt.start_helper().map_err(passt_failed)?;
+        self.engine = Some(Engine {
+            passt,
+            wire: Some(wire),
+        });
+        Ok(())
+    }
+
+    /// Ties the guest's tap to the engine.
+    fn start_relay(&mut self, packet_socket: OwnedFd) -> Result<(), BackendError> {
+        let wire = self.engine.as_mut().and_then(|engine| engine.wire.take());
+        let Some(wire) = wire else {
+            return Ok(());
+        };
+        let relay =
+            Relay::start(packet_socket, wire).map_err(|error| failed(StartError::Relay(error)))?;
+        let engine = self.engine.take();
+        self.network = engine.map(|engine| Network::new(engine.passt, relay));
+        Ok(())
     }
 
     fn program(&self) -> Result<PathBuf, BackendError> {
@@ -99,16 +162,20 @@ impl FirecrackerPreparation {
         confined::make_mount_point(&self.spec).map_err(failed)?;
         let launch = self.launch_of(confined::OWN_EXECUTABLE.into());
         let started = ConfinedChild::start(launch, ChildKind::Vmm, &setup).await;
-        let (child, console, report) = match started {
+        let (mut child, console, report) = match started {
             Ok(started) => started,
             // Whether nothing will do is the plan's to say.
             Err(error) => return Ok(Report::nothing(&error.to_string())),
         };
+        let packet_socket = child.take_packet_socket();
         self.confined = Some(Confined {
             child,
             console: console.expect("a VMM's child has a console"),
             private_root: report.holds.contains(&ConfinementPart::PrivateRoot),
         });
+        if let Some(socket) = packet_socket {
+            self.start_relay(socket)?;
+        }
         Ok(report)
     }
 
@@ -116,9 +183,11 @@ impl FirecrackerPreparation {
         // The root shows it under its name, so it must be there before.
         fs::create_fifo(&self.log_pipe()).map_err(|error| failed(StartError::LogPipe(error)))?;
         let mut facts = observe::monitor_facts(self.spec.own_pid_namespace);
+        let mut tap = None;
         if self.spec.confinement != ConfinementDemand::Off {
             let report = self.start_confined().await?;
             facts.take_report(&report);
+            tap = report.tap;
         }
         let plan = plan::plan(&facts, self.spec.confinement).map_err(|refusal| {
             BackendError::new(BackendErrorKind::Unsupported, FIRECRACKER, refusal)
@@ -126,6 +195,9 @@ impl FirecrackerPreparation {
         })?;
         for (part, obstacle) in &plan.missing {
             tracing::info!(part = part.as_str(), %obstacle, "confinement without a part");
+        }
+        if self.spec.nic.is_some() && self.network.is_none() {
+            return Err(no_tap(tap));
         }
         Ok(ConfinementReport { parts: plan.holds })
     }
@@ -135,11 +207,22 @@ impl FirecrackerPreparation {
     }
 
     async fn launch_all(mut self) -> Result<Launched, BackendError> {
-        let started = self.start().await?;
+        let started = match self.start().await {
+            Ok(started) => started,
+            Err(error) => {
+                self.end_children().await;
+                return Err(error);
+            }
+        };
         let version = started.version;
         let vsock_socket = self.socket(DEVICE_SOCKET);
-        let (vm, events) =
-            FirecrackerVm::new(started.firecracker, started.api, version, vsock_socket);
+        let (vm, events) = FirecrackerVm::new(
+            started.firecracker,
+            started.api,
+            version,
+            vsock_socket,
+            self.network,
+        );
         Ok(Launched {
             vm,
             console: started.console,
@@ -222,6 +305,18 @@ impl FirecrackerPreparation {
         Ok((api, version))
     }
 
+    async fn end_children(&mut self) {
+        if let Some(confined) = self.confined.take() {
+            confined.child.end().await;
+        }
+        if let Some(network) = self.network.take() {
+            network.end().await;
+        }
+        if let Some(engine) = self.engine.take() {
+            engine.passt.process.end().await;
+        }
+    }
+
     /// A socket in the run folder, by a name that is short enough.
     fn socket(&self, name: &str) -> PathBuf {
         self.spec.run.socket_prefix.as_path().join(name)
@@ -254,11 +349,10 @@ impl Preparation for FirecrackerPreparation {
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
-            if self.spec.nic.is_none() {
-                return Ok(());
+            match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
+                Some(addresses) => self.start_passt(&addresses).await,
+                None => Ok(()),
             }
-            let kind = BackendErrorKind::Unsupported;
-            Err(BackendError::new(kind, FIRECRACKER, StartError::NoNetwork))
         })
     }
 
@@ -272,14 +366,25 @@ impl Preparation for FirecrackerPreparation {
 
     fn abandon(mut self: Box<Self>) -> LocalFuture<'static, ()> {
         Box::pin(async move {
-            if let Some(confined) = self.confined.take() {
-                confined.child.end().await;
-            }
+            self.end_children().await;
             if let Err(error) = fs::remove_file(&self.log_pipe()) {
                 tracing::warn!(%error, "cannot remove the pipe for the log");
             }
         })
     }
+}
+
+fn no_tap(tap: Option<Result<(), String>>) -> BackendError {
+    let reason = match tap {
+        Some(Err(reason)) => reason,
+        _ => "it was not set up".to_owned(),
+    };
+    let error = StartError::NoTap { reason };
+    BackendError::new(BackendErrorKind::Unsupported, FIRECRACKER, error).with_hint(NO_TAP_HINT)
+}
+
+fn passt_failed(error: impl Into<Box<dyn std::error::Error + 'static>>) -> BackendError {
+    BackendError::new(BackendErrorKind::Failed, PASST, error)
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + 'static>>) -> BackendError {

@@ -1,15 +1,18 @@
-//! One running Firecracker.
+//! One running Firecracker with its network engine.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
+use microagent_linux_host::user_network::relay::Relay;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::{Exit, Signal};
 use microagent_supervisor::backend::{
-    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, VM_EVENTS_MAX, Vm, VmEvent,
-    VmExit, VmIdentity,
+    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, Severs, VM_EVENTS_MAX, Vm,
+    VmEvent, VmExit, VmIdentity,
 };
 use microagent_types::{AbsPath, VsockPort};
 use tokio::sync::mpsc;
@@ -19,6 +22,9 @@ use crate::config::Call;
 use crate::host::FIRECRACKER;
 use crate::version::FirecrackerVersion;
 
+/// The network engine sees its wire close a moment before Firecracker is gone: only one whose VM
+/// still lives after this time died by itself.
+const VM_END_GRACE: Duration = Duration::from_millis(500);
 /// What a person can do about a version that must not be paused.
 const PAUSE_HINT: &str = "use Firecracker 1.15 or older, or a version after 1.16.1";
 
@@ -34,6 +40,33 @@ pub(crate) struct FirecrackerVm {
     api: ApiClient,
     version: FirecrackerVersion,
     dialler: VsockDialler,
+    network: Option<Network>,
+}
+
+/// The guest's way out.
+#[derive(Debug)]
+pub(crate) struct Network {
+    passt: Running,
+    relay: Relay,
+    is_cut: Rc<Cell<bool>>,
+}
+
+impl Network {
+    /// A relay at work and its engine.
+    pub(crate) fn new(passt: Running, relay: Relay) -> Self {
+        Self {
+            passt,
+            relay,
+            is_cut: Rc::default(),
+        }
+    }
+
+    /// Cuts it, and ends the engine.
+    pub(crate) async fn end(&self) {
+        self.is_cut.set(true);
+        self.relay.cut().await;
+        self.passt.process.end().await;
+    }
 }
 
 impl FirecrackerVm {
@@ -43,14 +76,19 @@ impl FirecrackerVm {
         api: ApiClient,
         version: FirecrackerVersion,
         vsock_socket: PathBuf,
+        network: Option<Network>,
     ) -> (Rc<Self>, mpsc::Receiver<VmEvent>) {
         let (events, receiver) = mpsc::channel(VM_EVENTS_MAX);
-        watch_vmm(&firecracker, events);
+        watch_vmm(&firecracker, events.clone());
+        if let Some(network) = &network {
+            watch_engine(&firecracker, network, events);
+        }
         let vm = Self {
             firecracker,
             api,
             version,
             dialler: VsockDialler::new(vsock_socket),
+            network,
         };
         (Rc::new(vm), receiver)
     }
@@ -81,6 +119,23 @@ fn watch_vmm(firecracker: &Running, events: mpsc::Sender<VmEvent>) {
     });
 }
 
+/// Reports an engine that ended while its VM goes on, unless that was asked for.
+fn watch_engine(firecracker: &Running, network: &Network, events: mpsc::Sender<VmEvent>) {
+    let (vmm, passt) = (firecracker.process.clone(), network.passt.process.clone());
+    let is_cut = network.is_cut.clone();
+    tokio::task::spawn_local(async move {
+        let _ = passt.ended().await;
+        let vm_ends = tokio::time::timeout(VM_END_GRACE, vmm.ended()).await;
+        if vm_ends.is_err() && !is_cut.get() {
+            let event = VmEvent::HelperEnded {
+                name: passt.name(),
+                severs: Severs::Network,
+            };
+            let _ = events.send(event).await;
+        }
+    });
+}
+
 fn vm_exit(exit: Option<Exit>) -> VmExit {
     match exit {
         Some(Exit::Code(code)) => VmExit {
@@ -101,7 +156,12 @@ impl Vm for FirecrackerVm {
     }
 
     fn helpers(&self) -> Vec<Helper> {
-        Vec::new()
+        let passt = self.network.as_ref().map(|network| &network.passt);
+        let helper = passt.map(|passt| Helper {
+            name: passt.process.name(),
+            identity: passt.process.identity().clone(),
+        });
+        helper.into_iter().collect()
     }
 
     fn cgroup(&self) -> Option<AbsPath> {
@@ -143,11 +203,20 @@ impl Vm for FirecrackerVm {
     }
 
     fn cut_network(&self) -> LocalFuture<'_, Result<(), BackendError>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async {
+            if let Some(network) = &self.network {
+                network.end().await;
+            }
+            Ok(())
+        })
     }
 
     fn wind_up(&self) -> LocalFuture<'_, ()> {
-        Box::pin(async {})
+        Box::pin(async {
+            if let Some(network) = &self.network {
+                network.end().await;
+            }
+        })
     }
 }
 

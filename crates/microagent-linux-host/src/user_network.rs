@@ -4,15 +4,19 @@
 //! Every workspace has a network of its own with the same addresses, so nothing clashes and nothing
 //! has to be handed out. The trouble to keep away is the host's loopback, where control planes
 //! listen: no address of the guest's network may lead there, and how to say so depends on what this
-//! `passt` knows. Pure but for [`observe`] and [`socket_pair`].
+//! `passt` knows. Pure but for [`observe`], [`socket_pair`] and
+//! [`relay`].
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use microagent_supervisor::backend::GuestAddresses;
 
+pub mod frame;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub mod relay;
 #[cfg(target_os = "linux")]
 pub use linux::{host_has_ipv6_route, observe, socket_pair};
 
@@ -20,6 +24,9 @@ pub use linux::{host_has_ipv6_route, observe, socket_pair};
 pub const PASST: &str = "passt";
 /// The number under which it gets its socket.
 pub const PASST_SOCKET: i32 = 3;
+
+/// The tap in the network of a VMM that knows only taps.
+pub const TAP: &std::ffi::CStr = c"tap0";
 
 /// The guest.
 pub const GUEST_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);

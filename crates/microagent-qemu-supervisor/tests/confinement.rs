@@ -65,6 +65,7 @@ impl Host {
         Setup {
             mount_point: self.at("run/jail"),
             entries: tree.entries(),
+            tap: false,
         }
     }
 

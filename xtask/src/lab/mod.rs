@@ -18,6 +18,7 @@ mod machine;
 mod ports;
 mod script;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use clap::{Args, Subcommand};
 
 use crate::kernel::{self, Arch, Kernel};
 use crate::places::Places;
+use crate::shell::{self, Run};
 use folder::LabFolder;
 use script::Command;
 
@@ -97,6 +99,25 @@ fn run_command(places: &Places, arguments: &RunArguments) -> Result<ExitCode> {
     )?;
     folder.remove();
     Ok(ExitCode::from(status))
+}
+
+/// A run of this same chore, for chores that need what the command shows.
+pub(crate) fn command(environment: &[(&str, &OsStr)], words: &[OsString]) -> Result<Run> {
+    let mut run = Run::new(std::env::current_exe()?).args(["lab", "run"]);
+    for (name, value) in environment {
+        run = run
+            .arg("--env")
+            .arg(format!("{name}={}", value.to_string_lossy()));
+    }
+    Ok(run.arg("--").args(words))
+}
+
+/// Why there can be no lab on this machine; none when there can.
+pub(crate) fn obstacle() -> Option<String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Some("the lab exists for x86-64 only".to_owned());
+    }
+    (!shell::is_on_path(machine::QEMU)).then(|| format!("`{}` is not installed", machine::QEMU))
 }
 
 /// The lab's kernel, from the cache or built.

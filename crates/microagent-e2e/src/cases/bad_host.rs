@@ -1,6 +1,6 @@
 //! Hosts that lack a part: no engine, no kernel, no guest init, no supervisor, no place for state.
 
-use crate::framework::case::{Case, case};
+use crate::framework::case::{Case, Need, case};
 use crate::framework::check;
 use crate::framework::world::World;
 use anyhow::{Result, ensure};
@@ -23,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("bad_host::no_guest_init_is_said", no_guest_init),
         case("bad_host::no_supervisor_is_said", no_supervisor),
-        case("bad_host::no_vsock_program_is_said", no_vsock_program),
+        case("bad_host::no_vsock_program_is_said", no_vsock_program).needing(&[Need::VsockProgram]),
         case(
             "bad_host::a_state_directory_open_to_others_is_refused",
             open_state,
@@ -142,7 +142,7 @@ fn no_guest_init(world: &World) -> Result<()> {
 }
 
 fn no_supervisor(world: &World) -> Result<()> {
-    without(world, "microagent-qemu-supervisor", "unsupported").map(drop)
+    without(world, world.backend().supervisor(), "unsupported").map(drop)
 }
 
 fn no_vsock_program(world: &World) -> Result<()> {

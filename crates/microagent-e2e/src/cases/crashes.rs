@@ -1,7 +1,7 @@
 //! `kill -9` of the command, the monitor, the VMM and its helpers: no VM lives one second later, the
 //! command says what happened, and the next run works.
 
-use crate::framework::case::{Case, case};
+use crate::framework::case::{Case, Need, case};
 use crate::framework::check;
 use crate::framework::world::World;
 use anyhow::{Context as _, Result, ensure};
@@ -25,7 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "crashes::a_helper_that_dies_is_a_failure_and_not_silence",
             helper,
-        ),
+        )
+        .needing(&[Need::VsockProgram]),
     ]
 }
 
@@ -96,7 +97,7 @@ fn command_early(world: &World) -> Result<()> {
 
 fn monitor(world: &World) -> Result<()> {
     let running = in_session(world)?;
-    for process in process(world, "microagent-qemu-supervisor", "monitor")? {
+    for process in process(world, world.backend().supervisor(), "monitor")? {
         process.end();
     }
     let finished = running.finish()?.expect_code(check::FAILED)?;
@@ -111,7 +112,7 @@ fn monitor(world: &World) -> Result<()> {
 
 fn vmm(world: &World) -> Result<()> {
     let running = in_session(world)?;
-    for process in process(world, "qemu-system", "")? {
+    for process in process(world, world.backend().vmm(), "")? {
         process.end();
     }
     let finished = running.finish()?.expect_code(check::FAILED)?;
@@ -126,7 +127,9 @@ fn vmm(world: &World) -> Result<()> {
 
 fn helper(world: &World) -> Result<()> {
     let running = in_session(world)?;
-    for process in process(world, "vhost-device-vsock", "")? {
+    let program = world.backend().vsock_program();
+    let program = program.context("the case needs a program for the vsock")?;
+    for process in process(world, program, "")? {
         process.end();
     }
     let finished = running.finish()?.expect_code(check::FAILED)?;

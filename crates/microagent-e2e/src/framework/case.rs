@@ -15,6 +15,8 @@ pub(crate) enum Need {
     Root,
     /// A program of the machine.
     Tool(&'static str),
+    /// A backend whose vsock is a program of its own.
+    VsockProgram,
 }
 
 /// A fact and how it is tried.
@@ -56,7 +58,9 @@ pub(crate) fn trials(world: &Arc<World>, cases: Vec<Case>) -> Vec<Trial> {
         .map(|case| {
             let world = Arc::clone(world);
             Trial::ignorable_test(case.name, move || {
-                if let Some(reason) = missing(COMMON).or_else(|| missing(case.needs)) {
+                if let Some(reason) =
+                    missing(&world, COMMON).or_else(|| missing(&world, case.needs))
+                {
                     return Ok(Completion::ignored_with(reason));
                 }
                 perform(&world, &case).map_err(|error| Failed::from(format!("{error:#}")))?;
@@ -72,12 +76,17 @@ fn perform(world: &World, case: &Case) -> Result<()> {
     result.and(left)
 }
 
-fn missing(needs: &[Need]) -> Option<String> {
+fn missing(world: &World, needs: &[Need]) -> Option<String> {
     needs.iter().find_map(|need| match need {
         Need::Root => (!is_root()).then(|| "it needs root".to_owned()),
         Need::Tool(name) => {
             (!Tool::is_here(name)).then(|| format!("`{name}` is not installed here"))
         }
+        Need::VsockProgram => world
+            .backend()
+            .vsock_program()
+            .is_none()
+            .then(|| format!("`{}` has its vsock built in", world.backend().name())),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The machinery under the cases: what is shared, how a case is run and judged, what it needs.
 
+pub(crate) mod backend;
 pub(crate) mod case;
 pub(crate) mod check;
 pub(crate) mod guest;

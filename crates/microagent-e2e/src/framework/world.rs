@@ -10,6 +10,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::cases::odd_tree::OddImage;
+use crate::framework::backend::Backend;
+
+/// The backend under test; `qemu` when it is not set.
+const BACKEND_VARIABLE: &str = "MICROAGENT_E2E_BACKEND";
+/// How much slower than its accelerator says the host is taken to be; a lab is emulated itself.
+const FACTOR_VARIABLE: &str = "MICROAGENT_E2E_FACTOR";
+/// The product's own word for the backend to use.
+const PRODUCT_BACKEND_VARIABLE: &str = "MICROAGENT_BACKEND";
 
 /// How much slower an emulated guest is taken to be than one on a real processor.
 const EMULATION_FACTOR: u32 = 4;
@@ -22,6 +30,8 @@ const DOCTOR_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     prefix: PathBuf,
     home: Home,
+    backend: Backend,
+    emulated: bool,
     factor: u32,
     debian: OnceLock<Result<Debian, String>>,
     odd: OnceLock<Result<OddImage, String>>,
@@ -30,6 +40,10 @@ pub(crate) struct World {
 impl World {
     /// Looks at the installed product and at how it runs VMs here.
     pub(crate) fn new(prefix: PathBuf) -> Result<Self> {
+        let backend = match std::env::var(BACKEND_VARIABLE) {
+            Ok(name) => Backend::named(&name)?,
+            Err(_) => Backend::Qemu,
+        };
         let home = Home::new()?;
         let program = prefix.join("bin/microagent");
         if !program.is_file() {
@@ -37,19 +51,25 @@ impl World {
         }
         let facts = Program::at(&program)
             .of(&home)
+            .env(PRODUCT_BACKEND_VARIABLE, backend.name())
             .args(["doctor", "--json"])
             .limit(DOCTOR_LIMIT)
             .run()?
             .json()
             .context("`microagent doctor --json` does not answer")?;
-        let factor = if facts["accelerator"] == "kvm" {
-            1
-        } else {
-            EMULATION_FACTOR
+        let emulated = facts["accelerator"] != "kvm";
+        let of_host = match std::env::var(FACTOR_VARIABLE) {
+            Ok(number) => number
+                .parse()
+                .with_context(|| format!("{FACTOR_VARIABLE} is no number"))?,
+            Err(_) => 1,
         };
+        let factor = of_host * if emulated { EMULATION_FACTOR } else { 1 };
         Ok(Self {
             prefix,
             home,
+            backend,
+            emulated,
             factor,
             debian: OnceLock::new(),
             odd: OnceLock::new(),
@@ -73,7 +93,12 @@ impl World {
 
     /// Whether guests are emulated.
     pub(crate) fn is_emulated(&self) -> bool {
-        self.factor != 1
+        self.emulated
+    }
+
+    /// The backend under test.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// The command, in the shared home.
@@ -85,6 +110,7 @@ impl World {
     pub(crate) fn microagent_in(&self, home: &Home) -> Program {
         Program::at(self.prefix.join("bin/microagent"))
             .of(home)
+            .env(PRODUCT_BACKEND_VARIABLE, self.backend.name())
             .limit(self.limit(RUN_LIMIT))
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::sample::{path, spec};
-use microagent_supervisor::backend::RunFolder;
+use microagent_supervisor::backend::{GuestNic, NetworkMode, RunFolder};
 
 const TEST_LIMIT: Duration = Duration::from_secs(20);
 
@@ -26,7 +26,11 @@ impl Host {
     }
 
     fn firecracker(self, script: &str) -> Self {
-        let program = self.folder.path().join(FIRECRACKER);
+        self.program(FIRECRACKER, script)
+    }
+
+    fn program(self, name: &str, script: &str) -> Self {
+        let program = self.folder.path().join(name);
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         self
@@ -37,6 +41,10 @@ impl Host {
     }
 
     fn preparation(&self) -> Box<dyn Preparation> {
+        self.preparation_with(None)
+    }
+
+    fn preparation_with(&self, nic: Option<GuestNic>) -> Box<dyn Preparation> {
         let run = path(self.run_folder().to_str().unwrap());
         let mut spec = spec();
         // The child that confines itself is the supervisor's executable, which a test is not.
@@ -45,6 +53,7 @@ impl Host {
             path: run.clone(),
             socket_prefix: run,
         };
+        spec.nic = nic;
         let tools = Tools::in_folder(self.folder.path());
         Box::new(FirecrackerPreparation::new(Rc::new(tools), spec))
     }
@@ -132,6 +141,29 @@ fn an_abandoned_boot_leaves_no_socket_and_no_pipe() {
         preparation.abandon().await;
         drop(listener);
         assert_eq!(std::fs::read_dir(host.run_folder()).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_nic_without_a_network_of_its_own_is_refused_and_the_engine_ended() {
+    in_loop(async {
+        let passt = "[ \"$1\" = --help ] || exec sleep 600";
+        let host = Host::new().program(PASST, passt);
+        let mut preparation = host.preparation_with(Some(GuestNic {
+            mode: NetworkMode::Nat,
+            mac: [2, 0, 0, 0, 0, 1],
+            addresses: GuestAddresses::Dhcp,
+        }));
+        preparation.start_network().await.unwrap();
+        assert_eq!(children().len(), 1);
+        let error = preparation.confine().await.unwrap_err();
+        assert_eq!(error.kind, BackendErrorKind::Unsupported);
+        assert_eq!(
+            error.to_string(),
+            "the network mode `nat` needs a network namespace for the VMM: it was not set up"
+        );
+        preparation.abandon().await;
+        assert!(children().is_empty(), "nothing stays behind");
     });
 }
 

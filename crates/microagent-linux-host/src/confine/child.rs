@@ -3,12 +3,15 @@
 //! Between the two steps the monitor knows what holds and can still refuse, and the words that the
 //! program gets can depend on which paths it will see.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use microagent_os::local_socket;
 use microagent_supervisor::backend::Console;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::exec::{CONTROL_SOCKET, MODE};
@@ -46,6 +49,7 @@ pub enum ConfinedChildError {
 pub struct ConfinedChild {
     running: Running,
     control: UnixStream,
+    packet_socket: Option<OwnedFd>,
 }
 
 /// How the child's streams are used.
@@ -83,9 +87,16 @@ impl ConfinedChild {
         };
         let exchange = async {
             control.write_all(&setup.encode()).await?;
-            read_report(&mut control).await
+            let report = read_report(&mut control).await?;
+            let has_tap = matches!(&report, Ok(report) if report.tap == Some(Ok(())));
+            let packet_socket = if has_tap {
+                Some(receive_descriptor(&control).await?)
+            } else {
+                None
+            };
+            Ok::<_, io::Error>((report, packet_socket))
         };
-        let report = match tokio::time::timeout(STEP_LIMIT, exchange).await {
+        let (report, packet_socket) = match tokio::time::timeout(STEP_LIMIT, exchange).await {
             Ok(Ok(report)) => report,
             Ok(Err(error)) => return Err(ended(&running, error).await),
             Err(_) => {
@@ -93,7 +104,17 @@ impl ConfinedChild {
                 return Err(ConfinedChildError::Silent);
             }
         };
-        Ok((Self { running, control }, console, report?))
+        let child = Self {
+            running,
+            control,
+            packet_socket,
+        };
+        Ok((child, console, report?))
+    }
+
+    /// The other side of the tap in its network, when it was asked to make one and could.
+    pub fn take_packet_socket(&mut self) -> Option<OwnedFd> {
+        self.packet_socket.take()
     }
 
     /// Has it become the program. On failure it is ended. That the program starts says nothing of
@@ -132,6 +153,24 @@ async fn ended(running: &Running, error: io::Error) -> ConfinedChildError {
     } else {
         ConfinedChildError::Ended { last_lines }
     }
+}
+
+async fn receive_descriptor(control: &UnixStream) -> io::Result<OwnedFd> {
+    let receive = || {
+        let mut byte = [0u8; 1];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let mut bytes = [IoSliceMut::new(&mut byte)];
+        rustix::net::recvmsg(control, &mut bytes, &mut ancillary, flags)?;
+        let mut messages = ancillary.drain();
+        let descriptor = messages.find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        descriptor.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    };
+    control.async_io(Interest::READABLE, receive).await
 }
 
 async fn read_report(control: &mut UnixStream) -> io::Result<Result<Report, Unreadable>> {

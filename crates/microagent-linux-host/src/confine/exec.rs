@@ -5,6 +5,7 @@
 //! reported and left out; the monitor decides whether that will do.
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use microagent_os::process::{self, Signal, Spawn, Stream};
@@ -12,7 +13,7 @@ use microagent_supervisor::backend::ConfinementPart;
 
 use super::message::{Become, LENGTH_BYTES, Report, Setup, Unreadable, body_length};
 use super::namespaces::{self, EnterError, Entered};
-use super::root;
+use super::{root, tap};
 
 /// The number of the socket to the monitor.
 pub const CONTROL_SOCKET: i32 = 63;
@@ -59,9 +60,12 @@ pub fn confined_exec() -> ConfinedExecError {
 fn set_up_and_become() -> Result<std::convert::Infallible, ConfinedExecError> {
     let mut control = inherited_control()?;
     let setup = Setup::decode(&read_body(&mut control)?)?;
-    let report = set_up(&setup)?;
+    let (report, packet_socket) = set_up(&setup)?;
     let write = control.write_all(&report.encode());
     write.map_err(ConfinedExecError::Words)?;
+    if let Some(socket) = packet_socket {
+        tap::hand_over(&control, &socket).map_err(ConfinedExecError::Words)?;
+    }
     let target = Become::decode(&read_body(&mut control)?)?;
     give_up(&report)?;
     // The socket closes with the exec, which tells the monitor that it has happened.
@@ -90,8 +94,9 @@ fn read_body(control: &mut File) -> Result<Vec<u8>, ConfinedExecError> {
     Ok(body)
 }
 
-fn set_up(setup: &Setup) -> Result<Report, ConfinedExecError> {
+fn set_up(setup: &Setup) -> Result<(Report, Option<OwnedFd>), ConfinedExecError> {
     let mut report = Report::default();
+    let mut packet_socket = None;
     let namespaces = [
         ConfinementPart::UserNamespace,
         ConfinementPart::MountNamespace,
@@ -107,6 +112,16 @@ fn set_up(setup: &Setup) -> Result<Report, ConfinedExecError> {
                 report
                     .missing
                     .push((ConfinementPart::UserNamespace, reason));
+            }
+            // The host's devices are still in sight, and so is the right to make a network.
+            if setup.tap {
+                report.tap = Some(match tap::make() {
+                    Ok(socket) => {
+                        packet_socket = Some(socket);
+                        Ok(())
+                    }
+                    Err(error) => Err(error.to_string()),
+                });
             }
             root::enter(setup).map_err(|error| error.to_string())
         }
@@ -127,7 +142,7 @@ fn set_up(setup: &Setup) -> Result<Report, ConfinedExecError> {
         Ok(()) => report.holds.push(ConfinementPart::PrivateRoot),
         Err(reason) => report.missing.push((ConfinementPart::PrivateRoot, reason)),
     }
-    Ok(report)
+    Ok((report, packet_socket))
 }
 
 /// Whatever is left of rights is given up before the program is there to use it.

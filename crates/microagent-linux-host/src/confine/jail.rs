@@ -53,6 +53,7 @@ pub fn setup(spec: &LaunchSpec, inmate: Inmate<'_>) -> Setup {
     Setup {
         mount_point: mount_point(spec),
         entries: tree.entries(),
+        tap: false,
     }
 }
 

@@ -14,6 +14,9 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the length before them.
 pub const LENGTH_BYTES: usize = 4;
 
+/// The word for a tap.
+const TAP: &str = "tap";
+
 /// What the monitor wants set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
@@ -21,6 +24,8 @@ pub struct Setup {
     pub mount_point: PathBuf,
     /// What the root holds, in order.
     pub entries: Vec<Entry>,
+    /// Whether its network gets a tap, whose other side the monitor wants.
+    pub tap: bool,
 }
 
 /// One thing in the VMM's root.
@@ -76,6 +81,9 @@ pub struct Report {
     pub holds: Vec<ConfinementPart>,
     /// The parts that could not be had, and why.
     pub missing: Vec<(ConfinementPart, String)>,
+    /// Whether there is a tap, or why not; none when nobody wanted one. The descriptor of its other
+    /// side follows the message.
+    pub tap: Option<Result<(), String>>,
 }
 
 /// What to become.
@@ -159,7 +167,8 @@ fn decode(body: &[u8]) -> Result<Vec<OsString>, Unreadable> {
 impl Setup {
     /// As a message.
     pub fn encode(&self) -> Vec<u8> {
-        let mut words = vec![self.mount_point.as_os_str()];
+        let tap = if self.tap { TAP } else { "" };
+        let mut words = vec![self.mount_point.as_os_str(), OsStr::new(tap)];
         for entry in &self.entries {
             words.push(OsStr::new(entry.kind.word()));
             words.push(entry.source.as_os_str());
@@ -171,7 +180,9 @@ impl Setup {
     /// From a message's words.
     pub fn decode(body: &[u8]) -> Result<Self, Unreadable> {
         let words = decode(body)?;
-        let (mount_point, rest) = words.split_first().ok_or(Unreadable)?;
+        let [mount_point, tap, rest @ ..] = words.as_slice() else {
+            return Err(Unreadable);
+        };
         let entries = rest.chunks(3).map(|words| match words {
             [kind, source, target] => Ok(Entry {
                 kind: EntryKind::ALL
@@ -186,6 +197,7 @@ impl Setup {
         Ok(Self {
             mount_point: mount_point.into(),
             entries: entries.collect::<Result<_, _>>()?,
+            tap: tap == TAP,
         })
     }
 }
@@ -203,6 +215,7 @@ impl Report {
         Self {
             holds: Vec::new(),
             missing: parts.map(|part| (part, reason.to_owned())).into(),
+            tap: None,
         }
     }
 
@@ -215,6 +228,10 @@ impl Report {
         for (part, reason) in &self.missing {
             words.extend([OsStr::new(part.as_str()), OsStr::new(reason)]);
         }
+        if let Some(tap) = &self.tap {
+            let reason = tap.as_ref().err().map_or("", String::as_str);
+            words.extend([OsStr::new(TAP), OsStr::new(reason)]);
+        }
         encode(words)
     }
 
@@ -225,6 +242,15 @@ impl Report {
             let [part, reason] = words else {
                 return Err(Unreadable);
             };
+            let reason = reason.to_string_lossy().into_owned();
+            if part == TAP {
+                report.tap = Some(if reason.is_empty() {
+                    Ok(())
+                } else {
+                    Err(reason)
+                });
+                continue;
+            }
             let part = ConfinementPart::ALL
                 .into_iter()
                 .find(|known| part == known.as_str())
@@ -232,7 +258,6 @@ impl Report {
             if reason.is_empty() {
                 report.holds.push(part);
             } else {
-                let reason = reason.to_string_lossy().into_owned();
                 report.missing.push((part, reason));
             }
         }
@@ -297,13 +322,21 @@ mod tests {
                     target: "/vm/x".into(),
                 })
                 .collect(),
+            tap: true,
         };
         assert_eq!(Setup::decode(body(&setup.encode())), Ok(setup));
-        let report = Report {
-            holds: vec![ConfinementPart::MountNamespace],
-            missing: vec![(ConfinementPart::UserNamespace, "not here".to_owned())],
-        };
-        assert_eq!(Report::decode(body(&report.encode())), Ok(report));
+        for tap in [
+            None,
+            Some(Ok(())),
+            Some(Err("no `/dev/net/tun`".to_owned())),
+        ] {
+            let report = Report {
+                holds: vec![ConfinementPart::MountNamespace],
+                missing: vec![(ConfinementPart::UserNamespace, "not here".to_owned())],
+                tap,
+            };
+            assert_eq!(Report::decode(body(&report.encode())), Ok(report));
+        }
         for descriptors in [vec![], vec![3, 4]] {
             let what = Become {
                 program: "/usr/bin/x".into(),

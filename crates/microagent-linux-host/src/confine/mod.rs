@@ -21,3 +21,5 @@ mod namespaces;
 pub mod observe;
 #[cfg(target_os = "linux")]
 mod root;
+#[cfg(target_os = "linux")]
+mod tap;

@@ -312,6 +312,7 @@ mod tests {
         facts.take_report(&Report {
             holds: vec![ConfinementPart::UserNamespace],
             missing: vec![(ConfinementPart::MountNamespace, "denied".to_owned())],
+            tap: None,
         });
         assert_eq!(facts.user_namespace, Ok(()));
         assert_eq!(facts.mount_namespace, host("denied"));
