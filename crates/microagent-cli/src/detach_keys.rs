@@ -11,6 +11,19 @@ use microagent_types::InvalidText;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DetachKeys(Vec<u8>);
 
+impl DetachKeys {
+    /// As a person writes them; nothing when they are switched off.
+    pub(crate) fn shown(&self) -> Option<String> {
+        let key = |byte: &u8| match byte {
+            // The inverse of what a terminal does with Ctrl and a letter.
+            0..32 => format!("ctrl-{}", char::from(byte + 64).to_ascii_lowercase()),
+            _ => char::from(*byte).to_string(),
+        };
+        let keys: Vec<String> = self.0.iter().map(key).collect();
+        (!keys.is_empty()).then(|| keys.join(","))
+    }
+}
+
 /// Longest sequence; more could not be typed without a mistake.
 const KEYS_MAX: usize = 8;
 
@@ -140,6 +153,10 @@ mod tests {
         assert_eq!(keys("ctrl-]").0, [0x1d]);
         assert_eq!(keys("ctrl-p,ctrl-q").0, [0x10, 0x11]);
         assert_eq!(keys("ctrl-a,d").0, [1, b'd']);
+        for shown in ["ctrl-]", "ctrl-p,ctrl-q", "ctrl-a,d"] {
+            assert_eq!(keys(shown).shown().as_deref(), Some(shown));
+        }
+        assert_eq!(keys("none").shown(), None);
         assert!(keys("none").0.is_empty());
         for wrong in [
             "",

@@ -35,6 +35,8 @@ pub(crate) enum Act {
     Wait,
     /// `exec`.
     Exec,
+    /// `connect`.
+    Connect,
 }
 
 /// The same fault with the message and the hint that a person needs.
@@ -96,9 +98,11 @@ fn wrong_state(act: Act, name: &WorkspaceName, fault: Fault, state: &str) -> Fau
                  for good"
             ),
         ),
-        (Act::Exec, "quarantined") => (
-            format!("`{name}` is quarantined: exec is refused"),
-            format!("microagent halt {name} (or stop, kill), then microagent start {name}"),
+        (Act::Exec | Act::Connect, "quarantined") => (
+            format!("`{name}` is quarantined: exec, connect and cp are refused"),
+            format!(
+                "to look at its disk: microagent halt {name}, then microagent cp {name}:/path ."
+            ),
         ),
         (Act::Halt, "paused") => (
             format!("`{name}` is paused"),
@@ -109,7 +113,7 @@ fn wrong_state(act: Act, name: &WorkspaceName, fault: Fault, state: &str) -> Fau
             format!("microagent resume {name}"),
         ),
         (Act::Halt, "quarantined") => (fault.message.clone(), format!("microagent stop {name}")),
-        (Act::Exec, _) => (
+        (Act::Exec | Act::Connect, _) => (
             format!("`{name}` is {state}, not running"),
             format!("microagent start {name}"),
         ),

@@ -633,7 +633,7 @@ fn mistakes_around_names_are_answered_with_the_right_command() {
     --- stdout
     --- stderr
     error: exec needs a command
-      hint: microagent exec web ls -l /, or for a shell: microagent exec -it web sh
+      hint: microagent exec web ls -l /, or for a shell: microagent connect web
     ");
     insta::assert_snapshot!(quoted(&ran(&["wait", "--for", "lunch", "web"])), @r"
     exit 2

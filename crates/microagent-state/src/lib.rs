@@ -9,7 +9,8 @@
 //!
 //! In reading order: [`paths`], [`record_store`] with [`workspace_record`], [`config_record`],
 //! [`runtime_record`] and [`create_record`], [`workspace_lock`] and [`lease`],
-//! [`workspace_folder`], [`event_record`], [`event_chain`] and [`event_log`], [`facts_reader`].
+//! [`workspace_folder`], [`event_record`], [`event_chain`] and [`event_log`], [`console_log`],
+//! [`facts_reader`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -17,6 +18,7 @@
 )]
 
 pub mod config_record;
+pub mod console_log;
 pub mod create_record;
 pub mod event_chain;
 pub mod event_log;

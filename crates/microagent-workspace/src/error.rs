@@ -51,6 +51,9 @@ pub enum WorkspaceError {
     /// The history of a workspace can't be read.
     #[error(transparent)]
     History(#[from] EventLogError),
+    /// A file of the workspace, or of the caller, can't be used.
+    #[error(transparent)]
+    Files(FsError),
     /// A path that is needed is none that a record could hold.
     #[error(transparent)]
     Path(#[from] microagent_types::InvalidText),
@@ -131,6 +134,7 @@ impl WorkspaceError {
                 StateDirectoryError::Schema { .. } => FaultKind::Integrity,
             },
             Self::Alias(_) => FaultKind::Denied,
+            Self::Files(error) => kind_of_file_error(error),
             Self::History(error) if error.is_out_of_space() => FaultKind::Resource,
             Self::History(_) => FaultKind::Integrity,
             Self::Record(error) => match error {

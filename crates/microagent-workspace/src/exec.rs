@@ -67,20 +67,37 @@ pub fn exec(
         output_limit_bytes: settings.output_limit_bytes,
         make_cwd: false,
     };
-    match in_session(
-        context,
-        &existing.paths,
-        exec,
-        streams,
-        interrupt,
-        MonitorLoss::Survives,
-    ) {
-        Err(WorkspaceError::Session(SessionError::NoMonitor(error))) => {
-            Err(not_running(context, name, interrupt)
-                .unwrap_or(WorkspaceError::Session(SessionError::NoMonitor(error))))
+    let session = OneSession {
+        service: Service::Exec(exec),
+        terminal: settings.tty.is_some(),
+        loss: MonitorLoss::Survives,
+    };
+    let outcome = in_session(context, &existing.paths, session, streams, interrupt);
+    outcome.map_err(|error| with_state(context, name, interrupt, error))
+}
+
+/// Says why a workspace without a monitor takes no session.
+pub(crate) fn with_state(
+    context: &Context,
+    name: &WorkspaceName,
+    interrupt: &Interrupt,
+    error: WorkspaceError,
+) -> WorkspaceError {
+    match error {
+        WorkspaceError::Session(SessionError::NoMonitor(source)) => {
+            not_running(context, name, interrupt)
+                .unwrap_or(WorkspaceError::Session(SessionError::NoMonitor(source)))
         }
         other => other,
     }
+}
+
+/// What one session is about.
+pub(crate) struct OneSession {
+    pub(crate) service: Service,
+    /// The caller's terminal is attached to it.
+    pub(crate) terminal: bool,
+    pub(crate) loss: MonitorLoss,
 }
 
 /// What the end of the session means for the VM.
@@ -98,21 +115,24 @@ pub(crate) enum MonitorLoss {
 pub(crate) fn in_session(
     context: &Context,
     paths: &WorkspacePaths,
-    exec: ExecRequest,
+    wanted: OneSession,
     streams: RunStreams<'_>,
     interrupt: &Interrupt,
-    loss: MonitorLoss,
 ) -> Result<CommandOutcome, WorkspaceError> {
+    let loss = wanted.loss;
     let service = ServiceRequest {
         generation: GENERATION,
-        service: Service::Exec(exec),
+        service: wanted.service,
     };
     let mut request =
         MonitorRequest::new(MonitorOp::session(&service, loss != MonitorLoss::Survives));
     request.initiator = Some(context.initiator.clone());
     let socket = monitor_socket(paths)?;
     crate::making::check_interrupt(interrupt)?;
-    let session = GuestSession::open(&socket, &request)?;
+    let mut session = GuestSession::open(&socket, &request)?;
+    if wanted.terminal {
+        session.is_a_terminal();
+    }
     let started_at = clock::now();
     interrupt.session_runs(session.control());
     if let Some(stdin) = streams.stdin {
@@ -126,6 +146,9 @@ pub(crate) fn in_session(
         }
     });
     interrupt.work_goes_on();
+    if let (Err(SessionError::Closed), Some(signal)) = (&exit, interrupt.requested()) {
+        return Err(WorkspaceError::Interrupted { signal });
+    }
     let exit = exit?;
     Ok(CommandOutcome {
         end: CommandEnd::from_exit(&exit),

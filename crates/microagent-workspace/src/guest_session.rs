@@ -79,6 +79,18 @@ pub struct SessionControl {
     // A handle of its own: closing must work while a write is stuck.
     connection: Arc<Stream>,
     closed: Arc<AtomicBool>,
+    attached: Attached,
+}
+
+/// What a session carries, as far as signals to the caller are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attached {
+    /// A command, which is sent the signals that its caller gets.
+    Command,
+    /// A terminal: whoever ends its caller ends the session, and Ctrl-C is a byte.
+    Terminal,
+    /// The serial console: the same, and nothing but bytes is understood there.
+    Serial,
 }
 
 impl SessionControl {
@@ -100,7 +112,30 @@ impl SessionControl {
         let _ = self.connection.shut_down();
     }
 
+    /// Whether a signal that ends the caller ends the session too.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.attached != Attached::Command
+    }
+
+    /// For a connection of raw bytes.
+    pub(crate) fn of_serial(stream: &Stream) -> io::Result<Self> {
+        Ok(Self {
+            writer: Arc::new(Mutex::new(stream.try_clone()?)),
+            connection: Arc::new(stream.try_clone()?),
+            closed: Arc::default(),
+            attached: Attached::Serial,
+        })
+    }
+
+    /// Whether the caller has closed it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     fn send(&self, input: &SessionInput) {
+        if self.attached == Attached::Serial {
+            return;
+        }
         if let Ok(mut writer) = self.writer.try_lock() {
             // A broken connection shows where frames are read.
             let _ = write_frame(&mut *writer, &Frame::control(input));
@@ -146,12 +181,18 @@ impl GuestSession {
             writer: Arc::new(Mutex::new(writer)),
             connection,
             closed: Arc::default(),
+            attached: Attached::Command,
         };
         Ok(Self {
             reader,
             control,
             number: answer.number,
         })
+    }
+
+    /// Says that a terminal of the caller is attached.
+    pub(crate) fn is_a_terminal(&mut self) {
+        self.control.attached = Attached::Terminal;
     }
 
     pub(crate) fn control(&self) -> SessionControl {
@@ -231,7 +272,7 @@ impl GuestSession {
     }
 }
 
-fn read_answer(reader: &mut BufReader<Stream>) -> Result<MonitorAnswer, SessionError> {
+pub(crate) fn read_answer(reader: &mut BufReader<Stream>) -> Result<MonitorAnswer, SessionError> {
     let mut line = Vec::new();
     reader
         .by_ref()

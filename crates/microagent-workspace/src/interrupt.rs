@@ -3,7 +3,8 @@
 //! ```text
 //! preparing      the flag is set; the work looks at it and unwinds
 //! waiting        the flag is set and the supervisor that is waited for gets SIGINT
-//! in a session   the signal goes to the guest's command; a second Ctrl-C within 2 s ends the session
+//! in a session   the signal goes to the guest's command; a second Ctrl-C within 2 s ends the session.
+//!                With a terminal, SIGTERM and SIGHUP end the session and this process.
 //! ```
 //!
 //! The phases change under one lock, so a signal between two of them is never lost.
@@ -19,6 +20,9 @@ use crate::guest_session::SessionControl;
 
 /// How soon a second Ctrl-C must follow the first to end a session.
 const SECOND_WITHIN: Duration = Duration::from_secs(2);
+
+/// What ends a session with a terminal, as it would end the program that has the terminal.
+const ENDS_TERMINAL: [SignalName; 2] = [SignalName::TERM, SignalName::HUP];
 
 /// Shared by the thread that works and the one that hears signals. Clones are the same token.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +56,11 @@ impl Interrupt {
     pub fn notify(&self, signal: SignalName) {
         let mut state = self.state();
         match &state.target {
-            Target::Session(_) => return state.tell_session(signal),
+            Target::Session(_) => {
+                if !state.tell_session(signal) {
+                    return;
+                }
+            }
             Target::Supervisor(identity) => pass_on(identity),
             Target::Work => {}
         }
@@ -97,8 +105,9 @@ impl Interrupt {
         let mut state = self.state();
         state.target = Target::Session(control);
         if let Some(signal) = state.signal.take() {
-            self.flag.store(false, Ordering::SeqCst);
-            state.tell_session(signal);
+            let ended = state.tell_session(signal);
+            state.signal = ended.then_some(signal);
+            self.flag.store(ended, Ordering::SeqCst);
         }
     }
 
@@ -113,10 +122,15 @@ impl Interrupt {
 }
 
 impl State {
-    fn tell_session(&mut self, signal: SignalName) {
+    /// True when the signal is for this process as well: the session has a terminal, and ends.
+    fn tell_session(&mut self, signal: SignalName) -> bool {
         let Target::Session(control) = &self.target else {
-            return;
+            return false;
         };
+        if control.is_terminal() && ENDS_TERMINAL.contains(&signal) {
+            control.close();
+            return true;
+        }
         let now = clock::monotonic();
         let second = signal == SignalName::INT
             && self
@@ -130,6 +144,7 @@ impl State {
         if signal == SignalName::INT {
             self.last_interrupt = Some(now);
         }
+        false
     }
 }
 

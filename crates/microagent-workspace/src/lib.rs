@@ -10,6 +10,7 @@
 
 pub mod act;
 pub mod backend_choice;
+pub mod connect;
 pub mod context;
 pub mod create;
 pub mod delete;
@@ -26,6 +27,7 @@ pub mod interrupt;
 pub mod kernels;
 mod leftovers;
 pub mod list;
+pub mod logs;
 mod making;
 mod monitor_client;
 pub mod outcome;
@@ -42,6 +44,7 @@ pub mod wait;
 pub mod workload;
 
 pub use act::{ActReport, Acted};
+pub use connect::{ConnectSettings, SendSettings, connect, connect_serial, send, send_serial};
 pub use context::Context;
 pub use create::{CreateReport, CreateSettings, create};
 pub use delete::delete;

@@ -10,7 +10,7 @@
 
 use crate::context::Context;
 use crate::error::WorkspaceError;
-use crate::exec::{MonitorLoss, in_session};
+use crate::exec::{MonitorLoss, OneSession, in_session};
 use crate::existing;
 use crate::generated_name;
 use crate::guest_session::SessionSink;
@@ -30,7 +30,7 @@ use microagent_types::{
     AbsPath, BackendName, Digest, GuestPath, ImageSource, LabelName, WorkspaceName,
 };
 use microagent_wire::fault::Fault;
-use microagent_wire::guest::service::{ExecRequest, KILL_GRACE_MS_DEFAULT, Tty};
+use microagent_wire::guest::service::{ExecRequest, KILL_GRACE_MS_DEFAULT, Service, Tty};
 use microagent_wire::supervisor::request::{Command, Expect, Options, Request};
 use microagent_wire::supervisor::response::Response;
 use std::collections::BTreeMap;
@@ -332,17 +332,15 @@ impl Run<'_> {
             output_limit_bytes: settings.output_limit_bytes,
             make_cwd: true,
         };
-        in_session(
-            self.context,
-            &self.paths(),
-            exec,
-            streams,
-            interrupt,
-            match settings.keep {
+        let session = OneSession {
+            service: Service::Exec(exec),
+            terminal: settings.tty.is_some(),
+            loss: match settings.keep {
                 Keep::Nothing => MonitorLoss::EndsVm,
                 Keep::Halted => MonitorLoss::EndsVmUntilExit,
             },
-        )
+        };
+        in_session(self.context, &self.paths(), session, streams, interrupt)
     }
 
     /// Ends the VM and, unless the workspace is kept, removes it. Whether it is still there.

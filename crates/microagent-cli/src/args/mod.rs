@@ -3,6 +3,7 @@
 //! `commands/`.
 
 mod completions;
+mod connect;
 mod create;
 mod doctor;
 mod environment;
@@ -12,7 +13,9 @@ mod global;
 mod help;
 mod kernel;
 mod lifecycle;
+mod logs;
 mod man;
+mod moment;
 mod network;
 mod profiles;
 mod refusal;
@@ -30,6 +33,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use microagent_wire::fault::Fault;
 
 pub(crate) use completions::{CompleteArgs, CompleteKind, CompletionsArgs};
+pub(crate) use connect::ConnectArgs;
 pub(crate) use create::CreateArgs;
 pub(crate) use doctor::{DoctorArgs, HostArgs};
 pub(crate) use environment::EnvironmentArgs;
@@ -40,6 +44,7 @@ pub(crate) use lifecycle::{
     DeleteArgs, EventsArgs, FilterArgs, HaltArgs, KillArgs, ListArgs, PauseArgs, PsArgs,
     QuarantineArgs, ResumeArgs, StartArgs, StatusArgs, StopArgs, WaitArgs,
 };
+pub(crate) use logs::{BootArg, LogsArgs};
 pub(crate) use man::ManArgs;
 pub(crate) use network::{MediationArg, NetworkArgs};
 pub(crate) use profiles::ProfilesArgs;
@@ -97,6 +102,8 @@ pub(crate) enum Command {
     Wait(WaitArgs),
     /// Run a command in a running workspace
     Exec(Box<ExecArgs>),
+    /// Open a shell in a running workspace, or its serial console
+    Connect(ConnectArgs),
     /// Show one workspace
     #[command(visible_alias = "inspect")]
     Status(StatusArgs),
@@ -105,6 +112,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// List the workspaces whose VM lives
     Ps(PsArgs),
+    /// Show or follow the serial console of a workspace
+    Logs(LogsArgs),
     /// Show, follow or verify the history of a workspace
     Events(EventsArgs),
     /// Say what works on this host, what does not, and how to get it

@@ -86,9 +86,7 @@ fn name_and_command(words: Vec<OsString>) -> Result<(WorkspaceName, Vec<String>)
     if argv.is_empty() {
         return Err(usage(
             "exec needs a command",
-            format!(
-                "microagent exec {name} ls -l /, or for a shell: microagent exec -it {name} sh"
-            ),
+            format!("microagent exec {name} ls -l /, or for a shell: microagent connect {name}"),
         ));
     }
     Ok((name, argv))

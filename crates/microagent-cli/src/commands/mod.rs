@@ -3,6 +3,7 @@
 
 mod complete;
 mod completions;
+mod connect;
 mod containment;
 mod create;
 mod delete;
@@ -13,6 +14,7 @@ mod exec;
 mod host;
 mod kernel;
 mod list;
+mod logs;
 mod man;
 mod new_workspace;
 mod profiles;
@@ -49,6 +51,8 @@ pub(crate) fn perform(
         Command::Delete(args) => delete::perform(args, global, printer),
         Command::Wait(args) => wait::perform(args, global, printer),
         Command::Exec(args) => exec::perform(*args, global, printer),
+        Command::Connect(args) => connect::perform(args, global, printer),
+        Command::Logs(args) => logs::perform(&args, global, printer),
         Command::Status(args) => status::perform(&args, global, printer),
         Command::List(args) => list::perform_list(&args, global, printer),
         Command::Ps(args) => list::perform_ps(&args, global, printer),

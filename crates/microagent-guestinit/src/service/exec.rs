@@ -109,7 +109,7 @@ pub(crate) fn not_started(program: &str, error: StartError) -> NotStarted {
 }
 
 /// The process's end of a pipe and ours.
-fn pipes(has_stdin: bool) -> io::Result<(Stdio, Streams)> {
+pub(super) fn pipes(has_stdin: bool) -> io::Result<(Stdio, Streams)> {
     let (stdin, stdin_ours) = if has_stdin {
         let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
         (theirs, Some(non_blocking(ours)?))

@@ -1,4 +1,4 @@
-//! The `shell` service: an interactive shell in a terminal.
+//! The `shell` service: an interactive shell in a terminal, or a shell for one line.
 
 use super::launch::{MissingFolder, Wish, prepare};
 use super::process::Bounds;
@@ -17,9 +17,9 @@ const SHELL_DEFAULT: &str = "/bin/sh";
 /// Runs the shell and stays until it has ended.
 pub(crate) fn serve(connection: Connection, context: &Context, request: &ShellRequest) {
     let bounds = Bounds {
-        timeout: None,
+        timeout: (request.timeout_ms > 0).then(|| Duration::from_millis(request.timeout_ms)),
         kill_grace: Duration::from_millis(KILL_GRACE_MS_DEFAULT),
-        output_bytes_max: u64::MAX,
+        output_bytes_max: request.output_limit_bytes.unwrap_or(u64::MAX),
         stdin_bytes_max: context.stdin_bytes_max,
     };
     match start(context, request) {
@@ -43,7 +43,7 @@ fn start(context: &Context, request: &ShellRequest) -> Result<Running, Refusal> 
             user: request.user.as_deref(),
             cwd: request.cwd.as_ref(),
             missing_cwd: MissingFolder::Refused,
-            term: Some(&tty.term),
+            term: request.line.is_none().then_some(tty.term.as_str()),
         },
     )?;
     let shells = match &request.shell {
@@ -58,11 +58,19 @@ fn start(context: &Context, request: &ShellRequest) -> Result<Running, Refusal> 
     };
     let mut last = None;
     for shell in shells {
-        let (stdio, streams) = exec::terminal(&tty, launch.account.uid).map_err(|error| {
-            Refusal::new(FaultKind::Resource, "no terminal is left")
+        let mut argv = vec![shell.to_owned()];
+        let opened = match &request.line {
+            Some(line) => {
+                argv.extend(["-c".to_owned(), line.clone()]);
+                exec::pipes(false)
+            }
+            None => exec::terminal(&tty, launch.account.uid),
+        };
+        let (stdio, streams) = opened.map_err(|error| {
+            Refusal::new(FaultKind::Resource, "no descriptors are left for the shell")
                 .with_errno(error.raw_os_error())
         })?;
-        let command = launch.command(&[shell.to_owned()], stdio)?;
+        let command = launch.command(&argv, stdio)?;
         match context.reaper.start(&command) {
             Ok(child) => return Ok((child, streams)),
             Err(error) => {

@@ -11,6 +11,7 @@
 //! boots stand in the index, 24 bytes a record, so a reader never needs the monitor.
 
 use microagent_os::{FsError, fs};
+use microagent_state::console_log::{ConsoleMark, MARK_BOOT, MARK_LOST};
 use microagent_types::Timestamp;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -34,11 +35,6 @@ const ATTACHER_PIECES_MAX: usize = 256;
 /// Pieces of input that wait for a guest that does not read them.
 pub(crate) const INPUT_PIECES_MAX: usize = 16;
 const READ_BYTES: usize = 16 * 1024;
-
-/// A boot begins at this record.
-const FLAG_BOOT: u32 = 1;
-/// Bytes were lost before this record.
-const FLAG_LOST: u32 = 2;
 
 /// Where the two files of the console lie.
 #[derive(Debug, Clone)]
@@ -90,7 +86,7 @@ impl ConsoleLog {
             last_lines: LastLines::default(),
             pieces: broadcast::Sender::new(ATTACHER_PIECES_MAX),
         };
-        console.mark(now.unix_ms(), FLAG_BOOT);
+        console.mark(now.unix_ms(), MARK_BOOT);
         Ok(console)
     }
 
@@ -139,13 +135,14 @@ impl ConsoleLog {
     }
 
     fn mark(&mut self, now_ms: u64, flags: u32) {
-        let flags = flags | if self.lost { FLAG_LOST } else { 0 };
-        let mut record = Vec::with_capacity(24);
-        record.extend_from_slice(&self.position.to_le_bytes());
-        record.extend_from_slice(&now_ms.to_le_bytes());
-        record.extend_from_slice(&self.boot.to_le_bytes());
-        record.extend_from_slice(&flags.to_le_bytes());
-        match self.index.write_all(&record) {
+        let flags = flags | if self.lost { MARK_LOST } else { 0 };
+        let mark = ConsoleMark {
+            position: self.position,
+            at_ms: now_ms,
+            boot: self.boot,
+            flags,
+        };
+        match self.index.write_all(&mark.to_bytes()) {
             Ok(()) => {
                 self.marked_at_ms = now_ms;
                 self.lost = false;
@@ -263,7 +260,7 @@ pub(crate) async fn type_into(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "a test reads the files itself")]
-    use super::{ConsoleLog, ConsolePaths, FLAG_BOOT, LAST_LINES_MAX};
+    use super::{ConsoleLog, ConsolePaths, LAST_LINES_MAX, MARK_BOOT};
     use microagent_types::Timestamp;
 
     fn paths(folder: &std::path::Path) -> ConsolePaths {
@@ -299,12 +296,12 @@ mod tests {
         assert_eq!(std::fs::read(&paths.log).unwrap(), b"one\r\ntw\x1bo");
         assert_eq!(
             records(&paths.index),
-            [(0, 1000, 3, FLAG_BOOT), (5, 1200, 3, 0)]
+            [(0, 1000, 3, MARK_BOOT), (5, 1200, 3, 0)]
         );
         assert_eq!(console.last_lines(), ["one", "tw?o"]);
         drop(console);
         let _ = ConsoleLog::open(paths.clone(), 4, at(5000)).unwrap();
-        assert_eq!(records(&paths.index)[2], (9, 5000, 4, FLAG_BOOT));
+        assert_eq!(records(&paths.index)[2], (9, 5000, 4, MARK_BOOT));
     }
 
     #[test]

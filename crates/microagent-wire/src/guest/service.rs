@@ -233,6 +233,23 @@ pub struct ShellRequest {
     /// Size and kind of the terminal; 24 by 80 and xterm-256color when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<Tty>,
+    /// The shell runs this line and no more, with pipes in place of a terminal and no input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// After this long the group gets SIGTERM; 0 is never.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout_ms: u64,
+    /// Most bytes of each stream; the rest is read, counted and dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_limit_bytes: Option<u64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A terminal.

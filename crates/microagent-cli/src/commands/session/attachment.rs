@@ -33,6 +33,7 @@ pub(in crate::commands) struct Attachment {
     format: Format,
     output_limit: ByteSize,
     detach_keys: Option<DetachKeys>,
+    greeting: Option<String>,
 }
 
 impl Attachment {
@@ -50,7 +51,41 @@ impl Attachment {
             timeout: limit(args.timeout),
             format,
             output_limit: args.output_limit,
+            greeting: None,
         })
+    }
+
+    /// A session that is this terminal's, and says so when it is there.
+    pub(in crate::commands) fn of_terminal(
+        detach_keys: DetachKeys,
+        greeting: Option<String>,
+    ) -> Self {
+        Self {
+            stdin: Stdin::Passed,
+            tty: Some(own_tty()),
+            timeout: None,
+            format: Format::Text,
+            output_limit: ByteSize::from_bytes(0),
+            detach_keys: Some(detach_keys),
+            greeting,
+        }
+    }
+
+    /// A session without input whose output is passed on, or kept for a document.
+    pub(in crate::commands) fn without_input(
+        format: Format,
+        timeout: Option<Duration>,
+        output_limit: ByteSize,
+    ) -> Self {
+        Self {
+            stdin: Stdin::EndOfFile,
+            tty: None,
+            timeout,
+            format,
+            output_limit,
+            detach_keys: None,
+            greeting: None,
+        }
     }
 
     /// Bytes of each stream that the guest should send; no limit where they are passed on.
@@ -68,7 +103,7 @@ impl Attachment {
         let input = self
             .detach_keys
             .clone()
-            .map(|keys| TerminalInput::new(keys, interrupt));
+            .map(|keys| TerminalInput::new(keys, self.greeting.as_deref(), interrupt));
         let mut capture = Capture::new(self.output_limit);
         let mut passage = Passage;
         let ended = session(RunStreams {
@@ -106,15 +141,20 @@ fn tty(format: Format) -> Result<Tty, Fault> {
             "leave out -t; -i alone passes stdin through",
         ));
     }
+    Ok(own_tty())
+}
+
+/// Size and kind of the terminal behind stdin.
+fn own_tty() -> Tty {
     let size = terminal::size(StandardStream::Stdin);
     let (rows, cols) = size.map_or(SIZE_DEFAULT, |size| (size.rows, size.columns));
-    Ok(Tty {
+    Tty {
         rows,
         cols,
         term: EnvVar::Term
             .read()
             .unwrap_or_else(|| TERM_DEFAULT.to_owned()),
-    })
+    }
 }
 
 /// Zero is no limit.

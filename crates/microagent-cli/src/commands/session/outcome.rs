@@ -40,15 +40,20 @@ pub(in crate::commands) fn fields(
 
 /// Text where the bytes are text, else base64, and how much there was in all.
 fn stream(name: &str, kept: &[u8], total_bytes: u64, fields: &mut Map<String, Value>) {
-    let (text, encoding) = match std::str::from_utf8(kept) {
-        Ok(text) => (text.to_owned(), "utf8"),
-        Err(_) => (BASE64.encode(kept), "base64"),
-    };
+    let (text, encoding) = text(kept);
     fields.insert(name.to_owned(), text.into());
     fields.insert(format!("{name}Encoding"), encoding.into());
     fields.insert(format!("{name}Bytes"), total_bytes.into());
     let truncated = total_bytes > kept.len() as u64;
     fields.insert(format!("{name}Truncated"), truncated.into());
+}
+
+/// The bytes as text and how: as they are, or in base64.
+pub(in crate::commands) fn text(bytes: &[u8]) -> (String, &'static str) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), "utf8"),
+        Err(_) => (BASE64.encode(bytes), "base64"),
+    }
 }
 
 /// The fault of a command that its limit ended.

@@ -100,6 +100,8 @@ pub(in crate::commands) struct TerminalInput {
     shared: Arc<Mutex<Raw>>,
     search: Arc<Mutex<DetachSearch>>,
     interrupt: Interrupt,
+    /// Said when the session is there.
+    greeting: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -111,8 +113,13 @@ struct Raw {
 
 impl TerminalInput {
     /// The terminal behind stdin; nothing is changed yet.
-    pub(in crate::commands) fn new(keys: DetachKeys, interrupt: &Interrupt) -> Self {
+    pub(in crate::commands) fn new(
+        keys: DetachKeys,
+        greeting: Option<&str>,
+        interrupt: &Interrupt,
+    ) -> Self {
         Self {
+            greeting: greeting.map(Into::into),
             shared: Arc::default(),
             search: Arc::new(Mutex::new(DetachSearch::new(keys))),
             interrupt: interrupt.clone(),
@@ -134,6 +141,9 @@ impl TerminalInput {
     fn make_raw(&self) -> io::Result<()> {
         let mut raw = self.raw();
         if !raw.over && raw.mode.is_none() {
+            if let Some(greeting) = &self.greeting {
+                crate::printer::talk(greeting);
+            }
             raw.mode = Some(RawMode::enter()?);
         }
         Ok(())
