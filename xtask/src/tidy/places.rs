@@ -24,6 +24,7 @@ const OS_CRATES: &[&str] = &[
     "microagent-applevf-supervisor",
     "microagent-hyperv-supervisor",
     "microagent-guestinit",
+    "microagent-tree",
 ];
 const OS_WORDS: &[&str] = &["unix", "windows", "target_os", "target_family"];
 /// What a question about the operating system may stand on.
