@@ -138,7 +138,8 @@ impl<S: Sink> ImageWriter for Ext4Writer<S> {
             numbering.inodes(),
             inodes.directories(),
         )?;
-        let size_bytes = self.plan.exact_blocks.unwrap_or(blocks) * BLOCK_BYTES;
+        // A last group that is left off is still a part of a given size.
+        let size_bytes = self.plan.exact_blocks.unwrap_or(0).max(blocks) * BLOCK_BYTES;
         self.output.finish(size_bytes)?;
         Ok(ImageSummary {
             size_bytes,
@@ -185,10 +186,13 @@ impl<S: Sink> Ext4Writer<S> {
         let inodes = u64::from(numbering.inodes());
         let too_many = ImageError::TooManyNodes { nodes: inodes };
         let inodes_per_group = match self.plan.exact_blocks {
-            Some(blocks) => inodes_per_group(inodes, self.plan.usable_blocks(blocks)),
-            None => {
+            Some(blocks) if !self.plan.may_be_larger => {
+                inodes_per_group(inodes, self.plan.usable_blocks(blocks))
+            }
+            given => {
                 let taken = self.allocator.cursor() + self.plan.journal_blocks;
-                let least = self.plan.fitted_blocks(taken, taken, Spare::Quarter);
+                let fitted = self.plan.fitted_blocks(taken, taken, Spare::Quarter);
+                let least = given.map_or(fitted, |given| self.plan.usable_blocks(given));
                 // With more inodes than these groups hold there will be more groups.
                 inodes_per_group(inodes, least).or(Some(GROUP_BLOCKS))
             }
@@ -441,6 +445,9 @@ impl<S: Sink> Ext4Writer<S> {
         let inodes_fit =
             u64::from(inodes) <= blocks.div_ceil(GROUP_BLOCKS) * tables.inodes_per_group;
         if trial.cursor() > blocks || !inodes_fit {
+            if self.plan.may_be_larger {
+                return fitted(Spare::Quarter);
+            }
             return Err(ImageError::TooSmall {
                 needed_bytes: fitted(Spare::None)? * BLOCK_BYTES,
                 given_bytes: given * BLOCK_BYTES,

@@ -49,6 +49,8 @@ pub enum ImageSize {
     Fit,
     /// Exactly so many bytes, a multiple of 1 MiB.
     Exact(u64),
+    /// As many as that where the contents have room there, and as [`Self::Fit`] where they don't.
+    AtLeast(u64),
 }
 
 /// The decisions that must stand before the first content is placed.
@@ -60,16 +62,23 @@ pub(crate) struct Plan {
     pub(crate) journal_blocks: u64,
     /// The size, when it was given.
     pub(crate) exact_blocks: Option<u64>,
+    /// Whether contents that need more than the given size get more.
+    pub(crate) may_be_larger: bool,
 }
 
 impl Plan {
     pub(crate) fn new(size: ImageSize) -> Result<Self, ImageError> {
-        let ImageSize::Exact(bytes) = size else {
-            return Ok(Self {
-                descriptor_area: DESCRIPTOR_AREA_BLOCKS,
-                journal_blocks: 8192,
-                exact_blocks: None,
-            });
+        let (bytes, may_be_larger) = match size {
+            ImageSize::Exact(bytes) => (bytes, false),
+            ImageSize::AtLeast(bytes) => (bytes, true),
+            ImageSize::Fit => {
+                return Ok(Self {
+                    descriptor_area: DESCRIPTOR_AREA_BLOCKS,
+                    journal_blocks: 8192,
+                    exact_blocks: None,
+                    may_be_larger: true,
+                });
+            }
         };
         if !(IMAGE_BYTES_MIN..=IMAGE_BYTES_MAX).contains(&bytes) || bytes % IMAGE_BYTES_STEP != 0 {
             return Err(ImageError::SizeOutOfRange {
@@ -94,6 +103,7 @@ impl Plan {
             descriptor_area: wished.min(DESCRIPTOR_AREA_BLOCKS).max(descriptors + 8),
             journal_blocks,
             exact_blocks: Some(blocks),
+            may_be_larger,
         })
     }
 
@@ -194,6 +204,20 @@ mod tests {
         assert!(Plan::new(ImageSize::Exact(IMAGE_BYTES_MAX)).is_ok());
         assert!(Plan::new(ImageSize::Exact(IMAGE_BYTES_MAX + IMAGE_BYTES_STEP)).is_err());
         assert!(Plan::new(ImageSize::Exact(IMAGE_BYTES_MIN + 4096)).is_err());
+    }
+
+    #[test]
+    fn a_least_size_is_checked_and_laid_out_as_an_exact_one() {
+        let least = Plan::new(ImageSize::AtLeast(8 << 30)).unwrap();
+        let exact = Plan::new(ImageSize::Exact(8 << 30)).unwrap();
+        assert_eq!(
+            Plan {
+                may_be_larger: false,
+                ..least
+            },
+            exact
+        );
+        assert!(Plan::new(ImageSize::AtLeast(IMAGE_BYTES_MIN - 1)).is_err());
     }
 
     #[test]

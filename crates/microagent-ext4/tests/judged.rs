@@ -186,6 +186,8 @@ fn an_empty_image_is_clean_in_every_size() {
         ImageSize::Exact(2 << 30),
         ImageSize::Exact(40 << 30),
         ImageSize::Exact(3 << 40),
+        ImageSize::AtLeast(16 << 20),
+        ImageSize::AtLeast(8 << 30),
     ] {
         let (bench, summary) = judged(size, |_| Tree::new(metadata(0o755)));
         assert_eq!(summary.nodes, 1);
@@ -194,6 +196,29 @@ fn an_empty_image_is_clean_in_every_size() {
             "{size:?}"
         );
     }
+}
+
+#[test]
+fn a_least_size_is_the_size_until_the_contents_need_more() {
+    let content = noise(40 << 20);
+    let with_content = |size| {
+        let (bench, summary) = judged(size, |writer| {
+            let mut tree = Tree::new(metadata(0o755));
+            let plain = file(writer, &content);
+            add(&mut tree, Tree::ROOT, "plain", plain);
+            tree
+        });
+        let found = std::fs::metadata(&bench.path).unwrap();
+        assert_eq!(found.len(), summary.size_bytes);
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&found);
+        (summary.size_bytes, blocks * 512)
+    };
+    let (large, allocated) = with_content(ImageSize::AtLeast(8 << 30));
+    assert_eq!(large, 8 << 30);
+    // What is free is a hole, however large the file system is.
+    assert!(allocated < 44 << 20, "{allocated}");
+    let (grown, _) = with_content(ImageSize::AtLeast(32 << 20));
+    assert!(grown > 100 << 20, "{grown}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub mod image_record;
 pub mod progress;
 pub mod store;
 
-pub use cache_key::BUILDER;
+pub use cache_key::{BUILDER, DiskShape, STANDARD_BYTES};
 pub use clone::clone_disk;
 pub use error::RootfsError;
 pub use microagent_ext4::ImageSize;

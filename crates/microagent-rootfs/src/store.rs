@@ -3,7 +3,7 @@
 //! ```text
 //! images/
 //!   lock                          held while a folder is published or removed
-//!   sha256-<hex>-<builder>/       image.json, disk.ext4; complete or not there
+//!   sha256-<hex>-<builder>/       one for each shape: image.json, disk.ext4; complete or not there
 //!   building-<random>/            lock (held by its builder), disk.ext4, image.json
 //! ```
 //!
@@ -27,7 +27,7 @@ use microagent_types::{Arch, ByteSize, Digest, ImageSource};
 
 use crate::{
     assemble::{Assembled, assemble},
-    cache_key::{BUILDER, CacheKey},
+    cache_key::{CacheKey, DiskShape},
     disk_sink::DiskSink,
     error::RootfsError,
     flatten::Whiteouts,
@@ -100,6 +100,7 @@ pub struct BuiltImage {
 #[derive(Debug, Clone)]
 pub struct ImageStore {
     folder: PathBuf,
+    shape: DiskShape,
 }
 
 impl ImageStore {
@@ -108,7 +109,18 @@ impl ImageStore {
         dirs::ensure_private_all(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
+            shape: DiskShape::default(),
         })
+    }
+
+    /// The same folder, for disks of another shape.
+    #[must_use]
+    pub fn with_shape(self, shape: DiskShape) -> Self {
+        Self { shape, ..self }
+    }
+
+    fn key(&self, digest: Digest) -> CacheKey {
+        CacheKey::new(digest, self.shape)
     }
 
     /// The built image of `source`, from the cache or built now.
@@ -139,13 +151,13 @@ impl ImageStore {
         options: &BuildOptions,
         progress: &mut dyn Progress,
     ) -> Result<BuiltImage, RootfsError> {
-        if let Some(record) = self.read(&CacheKey::new(image.digest))? {
+        if let Some(record) = self.read(&self.key(image.digest))? {
             return Ok(self.built(&image.source, record, Duration::ZERO, None));
         }
         let begun = clock::monotonic();
         self.sweep();
         let attempt = Attempt::begin(&self.folder)?;
-        let record = match build(&attempt, image, options, progress) {
+        let record = match build(&attempt, image, self.shape, options, progress) {
             Ok(record) => record,
             Err(error) => {
                 drop(attempt);
@@ -165,22 +177,24 @@ impl ImageStore {
             let Some(digest) = digest_of_folder(&name).filter(|_| name.starts_with(&wanted)) else {
                 continue;
             };
-            if found.replace(digest).is_some() {
+            if found.replace(digest).is_some_and(|other| other != digest) {
                 return Err(RootfsError::Ambiguous {
                     prefix: prefix.to_owned(),
                 });
             }
         }
-        let record = match found {
-            Some(digest) => self.read(&CacheKey::new(digest))?,
-            None => None,
-        };
-        match record {
-            Some(record) => Ok(self.built(source, record, Duration::ZERO, None)),
-            None => Err(RootfsError::NotStored {
-                prefix: prefix.to_owned(),
-            }),
+        // There is nothing to build from, so a disk of the other shape is better than none.
+        let other = self.clone().with_shape(self.shape.other());
+        for store in [self, &other] {
+            if let Some(digest) = found
+                && let Some(record) = store.read(&store.key(digest))?
+            {
+                return Ok(store.built(source, record, Duration::ZERO, None));
+            }
         }
+        Err(RootfsError::NotStored {
+            prefix: prefix.to_owned(),
+        })
     }
 
     /// The record of an image that is complete; a folder that is not counts as absent.
@@ -200,7 +214,7 @@ impl ImageStore {
 
     /// Makes a finished attempt visible. Whoever comes second takes what is there.
     fn publish(&self, attempt: Attempt, record: ImageRecord) -> Result<ImageRecord, RootfsError> {
-        let key = CacheKey::new(record.digest);
+        let key = self.key(record.digest);
         let place = self.folder.join(key.to_string());
         let lock = LockFile::acquire(&self.folder.join(LOCK), LockMode::Exclusive, LOCK_PATIENCE)?;
         if let Some(there) = self.read(&key)? {
@@ -261,7 +275,7 @@ impl ImageStore {
             name: record.name,
             disk: self
                 .folder
-                .join(CacheKey::new(record.digest).to_string())
+                .join(self.key(record.digest).to_string())
                 .join(DISK),
             size: ByteSize::from_bytes(record.size_bytes),
             used: ByteSize::from_bytes(record.used_bytes),
@@ -277,26 +291,27 @@ impl ImageStore {
 
 /// The digest in the name of a folder that this builder made.
 fn digest_of_folder(name: &str) -> Option<Digest> {
-    let hex = name
-        .strip_prefix(IMAGE)?
-        .strip_suffix(&format!("-{BUILDER}"))?;
-    format!("sha256:{hex}").parse().ok()
+    let (hex, builder) = name.strip_prefix(IMAGE)?.split_once('-')?;
+    let ours = [DiskShape::Standard, DiskShape::Fitted].map(DiskShape::builder);
+    let digest = format!("sha256:{hex}").parse().ok()?;
+    ours.contains(&builder).then_some(digest)
 }
 
 /// Builds disk and record into the folder of an attempt.
 fn build(
     attempt: &Attempt,
     image: &ResolvedImage,
+    shape: DiskShape,
     options: &BuildOptions,
     progress: &mut dyn Progress,
 ) -> Result<ImageRecord, RootfsError> {
     let disk = attempt.folder.join(DISK);
-    let assembled = build_disk(&disk, image, ImageSize::Fit, options, progress)?;
+    let assembled = build_disk(&disk, image, shape.size(), options, progress)?;
     let record = ImageRecord {
         schema: SCHEMA,
         digest: image.digest,
         arch: image.arch,
-        builder: BUILDER.to_owned(),
+        builder: shape.builder().to_owned(),
         reference: image.source.to_string(),
         source: image.source.kind().to_owned(),
         name: image.name.clone(),

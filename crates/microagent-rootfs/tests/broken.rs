@@ -13,8 +13,8 @@ use std::{
 };
 
 use microagent_rootfs::{
-    BuildOptions, BuiltImage, CancelToken, ImageStore, Limits, OciError, ProgressStep, RootfsError,
-    Silent,
+    BuildOptions, BuiltImage, CancelToken, DiskShape, ImageStore, Limits, OciError, ProgressStep,
+    RootfsError, Silent,
 };
 use microagent_test::{
     fsck,
@@ -78,8 +78,10 @@ fn ensure(
     source: &ImageSource,
     options: &BuildOptions,
 ) -> Result<BuiltImage, RootfsError> {
+    // The smaller shape, whose bytes can all be looked at.
     ImageStore::open(images)
         .unwrap()
+        .with_shape(DiskShape::Fitted)
         .ensure(source, options, &mut Silent)
 }
 

@@ -24,10 +24,11 @@ use std::{
 };
 
 use microagent_rootfs::{
-    BuildOptions, BuiltImage, CancelToken, ImageStore, Limits, RootfsError, Silent,
+    BuildOptions, BuiltImage, CancelToken, DiskShape, ImageStore, Limits, RootfsError,
+    STANDARD_BYTES, Silent,
 };
 use microagent_test::{fsck, image::Tool};
-use microagent_types::Arch;
+use microagent_types::{Arch, ImageSource};
 use sha2::{Digest, Sha256};
 
 const LOWEST: &str = r#"
@@ -379,6 +380,29 @@ fn an_odd_image_is_what_umoci_makes_of_it_in_every_form() {
 }
 
 #[test]
+fn a_smaller_disk_has_an_image_of_its_own_and_a_stored_one_is_found_in_either_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = folder.path().join("layout");
+    plain_image().write_layout(&layout).unwrap();
+    let images = folder.path().join("images");
+    let source: ImageSource = format!("oci:{}", layout.display()).parse().unwrap();
+    let standard = ImageStore::open(&images).unwrap();
+    let fitted = standard.clone().with_shape(DiskShape::Fitted);
+    let small = fitted.ensure(&source, &options(), &mut Silent).unwrap();
+    assert!(small.size.bytes() < 1 << 30, "{}", small.size);
+    let stored: ImageSource = small.digest.to_string().parse().unwrap();
+    let found = standard.ensure(&stored, &options(), &mut Silent).unwrap();
+    assert_eq!(found.disk, small.disk);
+    let large = standard.ensure(&source, &options(), &mut Silent).unwrap();
+    assert!(!large.reused);
+    assert_eq!(large.size.bytes(), STANDARD_BYTES);
+    for (store, disk) in [(&standard, &large.disk), (&fitted, &small.disk)] {
+        let found = store.ensure(&stored, &options(), &mut Silent).unwrap();
+        assert_eq!((&found.disk, found.reused), (disk, true));
+    }
+}
+
+#[test]
 fn the_second_time_nothing_is_built_and_the_same_image_has_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let layout = folder.path().join("layout");
@@ -392,8 +416,14 @@ fn the_second_time_nothing_is_built_and_the_same_image_has_the_same_bytes() {
         (again.disk.clone(), again.config.clone()),
         (first.disk.clone(), first.config)
     );
-    let elsewhere = build(&folder.path().join("two"), &source);
-    assert!(std::fs::read(&first.disk).unwrap() == std::fs::read(&elsewhere.disk).unwrap());
+    // The smaller shape, whose bytes can all be looked at.
+    let bytes = |images: &str| {
+        let store = ImageStore::open(&folder.path().join(images)).unwrap();
+        let store = store.with_shape(DiskShape::Fitted);
+        let built = store.ensure(&source.parse().unwrap(), &options(), &mut Silent);
+        std::fs::read(&built.unwrap().disk).unwrap()
+    };
+    assert!(bytes("two") == bytes("three"));
 
     // By its digest alone, without the source.
     std::fs::remove_dir_all(&layout).unwrap();

@@ -78,8 +78,14 @@ pub fn create(
     state.create()?;
     existing::check_free(context, &settings.name)?;
     check_interrupt(interrupt)?;
-    let image = images::ensure(&state, &settings.image, progress, interrupt)
-        .map_err(|error| error.of(&settings.image, interrupt))?;
+    let image = images::ensure(
+        &state,
+        &settings.image,
+        settings.size.disk_size(),
+        progress,
+        interrupt,
+    )
+    .map_err(|error| error.of(&settings.image, interrupt))?;
     let workload = workload::merge(&image.config, &settings.workload)?;
     let idle = settings.idle == Idle::Yes || workload.argv.is_empty();
     let making = Making {

@@ -5,7 +5,8 @@ use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress, ProgressEvent};
 use crate::run::as_ms;
 use microagent_rootfs::{
-    BuildOptions, CancelToken, ImageConfig, ImageStore, Limits, OciError, ProgressStep, RootfsError,
+    BuildOptions, CancelToken, DiskShape, ImageConfig, ImageStore, Limits, OciError, ProgressStep,
+    RootfsError,
 };
 use microagent_state::paths::StateDirectory;
 use microagent_types::{Arch, ByteSize, Digest, ImageSource};
@@ -123,13 +124,14 @@ fn kind_of_build_error(error: &RootfsError) -> FaultKind {
     }
 }
 
-/// Finds the image in the store or builds it.
+/// Finds the image in the store or builds it, for a workspace with a root disk of that size.
 ///
 /// # Errors
 /// When its source can't be read, is not what it claims, or does not fit; nothing of it is kept then.
 pub(crate) fn ensure(
     state: &StateDirectory,
     source: &ImageSource,
+    disk_size: ByteSize,
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<ReadyImage, ImageError> {
@@ -137,7 +139,8 @@ pub(crate) fn ensure(
         return Err(ImageError::RegistryUnsupported);
     }
     let arch = Arch::current().ok_or(ImageError::NoArch)?;
-    let store = ImageStore::open(&state.images())?;
+    let shape = DiskShape::for_disk_of(disk_size.bytes());
+    let store = ImageStore::open(&state.images())?.with_shape(shape);
     let options = BuildOptions {
         arch,
         limits: Limits::ORDINARY,

@@ -77,7 +77,7 @@ impl NewWorkspace<'_> {
             root_disk: RootDiskConfig {
                 path: None,
                 format: DiskFormat::Raw,
-                size_bytes: size.disk.unwrap_or_else(|| profile.disk_size()),
+                size_bytes: size.disk_size(),
                 clone_from: Some(AbsPath::try_from(self.image.disk.as_path())?),
                 clone: None,
             },

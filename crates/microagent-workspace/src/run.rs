@@ -163,8 +163,14 @@ pub fn run(
         existing::check_free(context, name)?;
     }
     check_interrupt(interrupt)?;
-    let image = images::ensure(&state, &settings.image, progress, interrupt)
-        .map_err(|error| error.of(&settings.image, interrupt))?;
+    let image = images::ensure(
+        &state,
+        &settings.image,
+        settings.size.disk_size(),
+        progress,
+        interrupt,
+    )
+    .map_err(|error| error.of(&settings.image, interrupt))?;
     let workload = workload::merge(&image.config, &settings.workload)?;
     if workload.argv.is_empty() {
         return Err(WorkspaceError::NoCommand);

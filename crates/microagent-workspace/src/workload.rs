@@ -148,6 +148,13 @@ pub struct SizeSettings {
     pub disk: Option<microagent_types::ByteSize>,
 }
 
+impl SizeSettings {
+    /// The size of the root disk.
+    pub fn disk_size(&self) -> microagent_types::ByteSize {
+        self.disk.unwrap_or_else(|| self.profile.disk_size())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{WorkloadSettings, is_bare_shell, merge};

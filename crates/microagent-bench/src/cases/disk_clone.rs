@@ -4,7 +4,8 @@ use crate::bench::{Bench, Report, timed};
 use crate::sample_image;
 use anyhow::{Context as _, Result};
 use microagent_rootfs::{
-    BuildOptions, CancelToken, CloneMethod, ImageStore, Limits, Sharing, Silent, clone_disk,
+    BuildOptions, CancelToken, CloneMethod, DiskShape, ImageStore, Limits, Sharing, Silent,
+    clone_disk,
 };
 use microagent_types::{Arch, ImageSource};
 use std::cell::Cell;
@@ -22,7 +23,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Report> {
         limits: Limits::ORDINARY,
         cancel: CancelToken::new(),
     };
-    let store = ImageStore::open(&work.join("clones"))?;
+    // The plain copy writes what is free as well, so the disk is one that fits its content.
+    let store = ImageStore::open(&work.join("clones"))?.with_shape(DiskShape::Fitted);
     let image = store.ensure(&source, &options, &mut Silent)?;
     let (clone, copy) = (work.join("clone"), work.join("copy"));
     let method = Cell::new(None);
