@@ -213,6 +213,8 @@ mod tests {
             mode: NetworkMode::Nat,
             mac: [2, 0x3c, 0x41, 0xe5, 0x8f, 0xc4],
             addresses: GuestAddresses::Dhcp,
+            name_servers: Vec::new(),
+            openings: Vec::new(),
         });
         assert_eq!(
             lines(&spec, "1.15.1")[3..],

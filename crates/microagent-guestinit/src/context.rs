@@ -46,8 +46,12 @@ pub struct Context {
     pub clock: ClockAccess,
     /// Every process that was started.
     pub reaper: Reaper,
-    /// Sessions that are open.
+    /// Sessions that are open, connections to the guest's own ports not counted.
     pub sessions: SessionCount,
+    /// Connections to the guest's own ports: a crowd at a published port must leave room to look at it.
+    pub forwards: SessionCount,
+    /// Connections of the host, whatever they want or will want.
+    pub connections: SessionCount,
 }
 
 impl Context {
@@ -65,7 +69,17 @@ impl Context {
             clock: ClockAccess::Refused,
             reaper: Reaper::new(),
             sessions: SessionCount::default(),
+            forwards: SessionCount::default(),
+            connections: SessionCount::default(),
         }
+    }
+}
+
+impl Context {
+    /// From here on nothing new is admitted.
+    pub fn close(&self) {
+        self.sessions.close();
+        self.forwards.close();
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::session::serve;
 use crate::vsock::{Listener, pause};
+use microagent_wire::limits::GUEST_FORWARDS_MAX;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 /// A session's stack. It parses one message and polls; output waits on the heap.
 const SESSION_STACK_BYTES: usize = 256 << 10;
-/// Threads beyond the admitted sessions, for those that are being refused.
+/// Threads beyond what may be admitted, for those that are being refused.
 const REFUSALS_MAX: u32 = 16;
 /// After an accept that failed for want of memory or descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,7 +28,8 @@ pub(crate) fn run(listener: &Listener, context: &Arc<Context>) {
 }
 
 fn open(socket: OwnedFd, context: &Arc<Context>) {
-    if context.sessions.open() >= context.sessions_max.saturating_add(REFUSALS_MAX) {
+    let threads_max = context.sessions_max + GUEST_FORWARDS_MAX + REFUSALS_MAX;
+    if context.connections.open() >= threads_max {
         return;
     }
     let context = Arc::clone(context);

@@ -149,6 +149,8 @@ fn context(spec: &BootSpec) -> Context {
         clock: ClockAccess::Set,
         reaper: Reaper::new(),
         sessions: SessionCount::default(),
+        forwards: SessionCount::default(),
+        connections: SessionCount::default(),
     }
 }
 
@@ -355,7 +357,7 @@ impl Guest {
     /// here.
     fn acknowledge(&self, cause: EndCause, halt_id: Option<u64>, is_first: bool) -> End {
         let end = End { cause, halt_id };
-        self.context.sessions.close();
+        self.context.close();
         if halt_id.is_some() {
             end.say(&self.link, HaltPhase::Acknowledged, None);
         }

@@ -11,6 +11,7 @@ use microagent_wire::generation::GENERATION_MIN;
 use microagent_wire::guest::service::{
     Service, ServiceAnswer, ServiceRequest, ServiceRequestError, SessionOutput,
 };
+use microagent_wire::limits::GUEST_FORWARDS_MAX;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -23,18 +24,23 @@ pub fn serve(socket: impl Into<OwnedFd>, context: &Context) {
     let Ok(mut connection) = Connection::new(socket) else {
         return;
     };
-    let admitted = context.sessions.admit(context.sessions_max);
+    let _counted = context.connections.admit(u32::MAX);
     let Incoming::Frame(frame) = connection.next(FIRST_FRAME_LIMIT) else {
         return;
     };
-    let refusal = match admitted {
-        Ok(_open) => match request(frame.kind, &frame.payload) {
-            Ok(request) => return dispatch(connection, context, request.service),
-            Err(refusal) => refusal,
-        },
+    let service = match request(frame.kind, &frame.payload) {
+        Ok(request) => request.service,
+        Err(refusal) => return refuse(connection, refusal),
+    };
+    let (count, max, what) = match service {
+        Service::Forward { .. } => (&context.forwards, GUEST_FORWARDS_MAX, "connections"),
+        _ => (&context.sessions, context.sessions_max, "sessions"),
+    };
+    let refusal = match count.admit(max) {
+        Ok(_open) => return dispatch(connection, context, service),
         Err(NotAdmitted::Full) => Refusal::new(
             FaultKind::Resource,
-            format!("the guest serves {} sessions already", context.sessions_max),
+            format!("the guest serves {max} {what} already"),
         ),
         Err(NotAdmitted::Ending) => Refusal::new(FaultKind::WrongState, "the guest is ending"),
     };

@@ -54,7 +54,7 @@ pub(crate) fn finish(
     initramfs: Option<&InitramfsRoot>,
     call: EndCall,
 ) -> ! {
-    context.sessions.close();
+    context.close();
     end.say(link, HaltPhase::Processes, None);
     end_processes(context, events);
     end.say(link, HaltPhase::Sync, None);

@@ -479,6 +479,27 @@ fn the_session_after_the_last_is_refused() {
 }
 
 #[test]
+fn a_crowd_at_a_port_of_the_guest_leaves_room_for_sessions() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut context = Context::unprivileged("box");
+    context.sessions_max = 1;
+    let guest = Guest(Arc::new(context));
+    let forward = json!({"generation": 1, "service": "forward", "port": port});
+    let crowd: Vec<_> = (0..100)
+        .map(|_| {
+            let mut connection = guest.ask(forward.clone());
+            assert!(connection.answer().ok);
+            connection
+        })
+        .collect();
+    assert_eq!(guest.0.forwards.open(), 100);
+    let ping = json!({"generation": 1, "service": "ping", "nonce": "1"});
+    assert!(guest.ask(ping).answer().ok);
+    drop(crowd);
+}
+
+#[test]
 fn a_frame_that_the_session_does_not_allow_ends_it() {
     let mut host = Guest::new().exec(sh("echo up; sleep 60"));
     let pid = i32::try_from(host.started()).unwrap();

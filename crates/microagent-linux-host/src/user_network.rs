@@ -3,22 +3,27 @@
 //!
 //! Every workspace has a network of its own with the same addresses, so nothing clashes and nothing
 //! has to be handed out. The trouble to keep away is the host's loopback, where control planes
-//! listen: no address of the guest's network may lead there, and how to say so depends on what this
-//! `passt` knows. Pure but for [`observe`], [`socket_pair`] and
-//! [`relay`].
+//! listen: no address of the guest's network may lead there. What a guest may name at all is said in
+//! [`reach`]; what `passt` itself maps to the host depends on what this `passt` knows. Pure but for
+//! [`observe`], [`socket_pair`], [`relay`] and [`wire`].
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use microagent_supervisor::backend::GuestAddresses;
+use microagent_types::Opening;
 
 pub mod frame;
 #[cfg(target_os = "linux")]
 mod linux;
+pub mod locality;
+pub mod reach;
 #[cfg(target_os = "linux")]
 pub mod relay;
 #[cfg(target_os = "linux")]
-pub use linux::{host_has_ipv6_route, observe, socket_pair};
+pub mod wire;
+#[cfg(target_os = "linux")]
+pub use linux::{host_has_ipv6_route, locality, observe, socket_pair};
 
 /// The program.
 pub const PASST: &str = "passt";
@@ -83,7 +88,7 @@ pub fn guest_addresses(dns: &[IpAddr], host_has_ipv6: bool) -> GuestAddresses {
 }
 
 /// The command line. `with_v6` follows the addresses that the guest was told.
-pub fn arguments(with_v6: bool, features: PasstFeatures) -> Vec<OsString> {
+pub fn arguments(with_v6: bool, features: PasstFeatures, openings: &[Opening]) -> Vec<OsString> {
     let mut words: Vec<String> = ["--foreground", "--quiet", "--fd"]
         .map(str::to_owned)
         .into();
@@ -98,15 +103,27 @@ pub fn arguments(with_v6: bool, features: PasstFeatures) -> Vec<OsString> {
     }
     option("--dns-forward", DNS_V4.to_string());
     option("-m", MTU.to_string());
-    if features.map_host_loopback {
-        option("--map-host-loopback", "none".to_owned());
+    let opens_loopback = openings.contains(&Opening::Loopback);
+    match (features.map_host_loopback, opens_loopback) {
+        (true, true) => {
+            option("--map-host-loopback", GATEWAY_V4.to_string());
+            if with_v6 {
+                option("--map-host-loopback", GATEWAY_V6.to_string());
+            }
+        }
+        (true, false) => option("--map-host-loopback", "none".to_owned()),
+        // An older one maps the gateway, or nothing when told below.
+        (false, _) => {}
     }
     if features.map_guest_addr {
         option("--map-guest-addr", "none".to_owned());
     }
     option("-t", "none".to_owned());
     option("-u", "none".to_owned());
-    words.extend(["--no-map-gw", "--no-dhcp", "--no-dhcpv6", "--no-ra"].map(str::to_owned));
+    if !opens_loopback {
+        words.push("--no-map-gw".to_owned());
+    }
+    words.extend(["--no-dhcp", "--no-dhcpv6", "--no-ra"].map(str::to_owned));
     if !with_v6 {
         words.push("-4".to_owned());
     }
@@ -132,7 +149,11 @@ mod tests {
     use super::*;
 
     fn line(with_v6: bool, features: PasstFeatures) -> String {
-        arguments(with_v6, features)
+        line_with(with_v6, features, &[])
+    }
+
+    fn line_with(with_v6: bool, features: PasstFeatures, openings: &[Opening]) -> String {
+        arguments(with_v6, features, openings)
             .iter()
             .map(|word| word.to_str().unwrap())
             .collect::<Vec<_>>()
@@ -160,6 +181,24 @@ mod tests {
              -g fd00:6d61::2 --dns-forward 10.0.2.3 -m 65520 --map-host-loopback none \
              --map-guest-addr none -t none -u none --no-map-gw --no-dhcp --no-dhcpv6 --no-ra"
         );
+    }
+
+    #[test]
+    fn the_gateway_leads_to_the_hosts_loopback_only_when_that_is_opened() {
+        let old = line_with(false, PasstFeatures::default(), &[Opening::Loopback]);
+        assert!(!old.contains("--no-map-gw"), "{old}");
+        let new = PasstFeatures {
+            map_host_loopback: true,
+            map_guest_addr: true,
+        };
+        let new = line_with(true, new, &[Opening::Loopback, Opening::Local]);
+        assert!(
+            new.contains("--map-host-loopback 10.0.2.2 --map-host-loopback fd00:6d61::2 "),
+            "{new}"
+        );
+        assert!(new.contains("--map-guest-addr none"), "{new}");
+        let local = line_with(false, PasstFeatures::default(), &[Opening::Local]);
+        assert!(local.contains("--no-map-gw"), "{local}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use microagent_types::{
     AbsPath, Arch, ByteSize, Digest, DiskName, Environment, GuestPath, LabelName, MediationPort,
-    MediationTarget, PublishSpec, Sha256Hex, SignalName, VcpuCount, WorkspaceName,
+    MediationTarget, Opening, PublishSpec, Sha256Hex, SignalName, VcpuCount, WorkspaceName,
 };
 
 use crate::words::words;
@@ -214,6 +214,8 @@ pub struct Network {
     pub mode: NetworkMode,
     /// Name servers in place of the host's.
     pub dns: Vec<IpAddr>,
+    /// What near the host is opened to the guest.
+    pub reach: Vec<Opening>,
     /// Ports on the host.
     pub publish: Vec<PublishSpec>,
 }

@@ -16,6 +16,8 @@ use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::host_report;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
+use microagent_linux_host::user_network::reach::Reach;
+use microagent_linux_host::user_network::wire::Wire;
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
 use microagent_machine::Accelerator;
@@ -23,7 +25,7 @@ use microagent_os::fs;
 use microagent_os::local_socket::SocketError;
 use microagent_supervisor::backend::{
     BackendError, BackendErrorKind, ConfinementDemand, ConfinementPart, ConfinementReport, Console,
-    GuestAddresses, GuestListener, LaunchSpec, Launched, LocalFuture, Preparation,
+    GuestAddresses, GuestListener, GuestNic, LaunchSpec, Launched, LocalFuture, Preparation,
 };
 use microagent_types::VsockPort;
 use tokio::net::UnixStream;
@@ -76,9 +78,10 @@ struct ConfinedQemu {
     private_root: bool,
 }
 
-/// The network engine and QEMU's end of the wire.
+/// The network engine, the wire to it and QEMU's end of that.
 struct Network {
     passt: Running,
+    wire: Wire,
     /// Gone once QEMU has it.
     socket: Option<OwnedFd>,
 }
@@ -134,7 +137,7 @@ impl QemuPreparation {
             .map_err(vsock_device_failure)
     }
 
-    async fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
+    async fn start_passt(&mut self, nic: GuestNic) -> Result<(), BackendError> {
         let program = self.tools.passt().map_err(failures::no_passt)?;
         let asked = program.clone();
         // A program is run to its end, which must not hold up the loop.
@@ -142,20 +145,35 @@ impl QemuPreparation {
             .await
             .map_err(|error| failed(PASST, error))?
             .map_err(|error| failed(PASST, error))?;
-        let (socket, passt_socket) = user_network::socket_pair()
-            .map_err(|error| failed(PASST, StartError::NetworkSocket(error)))?;
-        let with_v6 = matches!(addresses, GuestAddresses::Static { v6: Some(_), .. });
+        let socket_failure = |error| failed(PASST, StartError::NetworkSocket(error));
+        let (socket, vmm_end) = user_network::socket_pair().map_err(socket_failure)?;
+        let (passt_end, passt_socket) = user_network::socket_pair().map_err(socket_failure)?;
+        let with_v6 = matches!(nic.addresses, GuestAddresses::Static { v6: Some(_), .. });
         let passt = Launch {
             name: PASST,
             program,
-            arguments: user_network::arguments(with_v6, features),
+            arguments: user_network::arguments(with_v6, features, &nic.openings),
             working_folder: "/".into(),
             search_path: self.tools.search_path().to_owned(),
             descriptors: vec![(PASST_SOCKET, passt_socket)],
         };
         let passt = passt.start_helper().map_err(|error| failed(PASST, error))?;
+        let reach = Reach {
+            locality: user_network::locality().map_err(|error| failed(PASST, error))?,
+            openings: nic.openings,
+            name_servers: nic.name_servers,
+            dns_over_tcp: features.map_host_loopback,
+        };
+        let wire = match Wire::begin(vmm_end, passt_end, reach) {
+            Ok(wire) => wire,
+            Err(error) => {
+                passt.process.end().await;
+                return Err(socket_failure(error));
+            }
+        };
         self.network = Some(Network {
             passt,
+            wire,
             socket: Some(socket),
         });
         Ok(())
@@ -173,7 +191,7 @@ impl QemuPreparation {
         let processes = Processes {
             qemu,
             vsock_device,
-            passt: self.network.map(|network| network.passt),
+            network: self.network.map(|network| (network.passt, network.wire)),
         };
         let vsock_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
         let (vm, events) = QemuVm::new(processes, qmp, vsock_socket);
@@ -377,8 +395,8 @@ impl Preparation for QemuPreparation {
         Box::pin(async {
             self.ask_version()?;
             self.vsock_device = Some(self.start_vsock_device().await?);
-            match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
-                Some(addresses) => self.start_passt(&addresses).await,
+            match self.spec.nic.clone() {
+                Some(nic) => self.start_passt(nic).await,
                 None => Ok(()),
             }
         })

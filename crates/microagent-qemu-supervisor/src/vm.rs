@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
+use microagent_linux_host::user_network::wire::Wire;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::{Exit, Signal};
 use microagent_supervisor::backend::{
@@ -32,8 +33,8 @@ pub(crate) struct Processes {
     pub(crate) qemu: Running,
     /// The guest's vsock.
     pub(crate) vsock_device: Running,
-    /// The network engine, in a mode that has one.
-    pub(crate) passt: Option<Running>,
+    /// The network engine and the wire to it, in a mode that has one.
+    pub(crate) network: Option<(Running, Wire)>,
 }
 
 /// A QEMU that takes commands.
@@ -63,7 +64,7 @@ impl QemuVm {
             on_purpose,
             &events,
         );
-        if let Some(passt) = &processes.passt {
+        if let Some((passt, _)) = &processes.network {
             let on_purpose = network_is_cut.clone();
             watch_helper(&processes, passt, Severs::Network, on_purpose, &events);
         }
@@ -136,7 +137,7 @@ impl Vm for QemuVm {
     fn helpers(&self) -> Vec<Helper> {
         let helpers = [
             Some(&self.processes.vsock_device),
-            self.processes.passt.as_ref(),
+            self.processes.network.as_ref().map(|(passt, _)| passt),
         ];
         helpers
             .into_iter()
@@ -181,11 +182,13 @@ impl Vm for QemuVm {
 
     fn cut_network(&self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
-            let Some(passt) = &self.processes.passt else {
+            let Some((passt, wire)) = &self.processes.network else {
                 return Ok(());
             };
             self.network_is_cut.set(true);
-            // The engine's end cuts every path by itself, so it comes whatever QEMU says.
+            // Nothing crosses from here on. What follows is for the guest, which sees its link go, and
+            // for the host, which gets back what the engine holds.
+            wire.cut().await;
             let link = self.qmp.set_link_down().await;
             passt.process.end().await;
             match link {
@@ -198,7 +201,7 @@ impl Vm for QemuVm {
     fn wind_up(&self) -> LocalFuture<'_, ()> {
         Box::pin(async {
             let passt = async {
-                if let Some(passt) = &self.processes.passt {
+                if let Some((passt, _)) = &self.processes.network {
                     passt.process.end().await;
                 }
             };

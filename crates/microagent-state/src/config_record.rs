@@ -13,8 +13,8 @@ use microagent_machine::spec::{
 };
 use microagent_types::{
     AbsPath, Arch, ByteSize, Digest, DiskName, Environment, GuestPath, GuestPort, HostPort,
-    InvalidText, LabelName, MediationPort, MediationTarget, PublishSpec, Sha256Hex, SignalName,
-    VcpuCount, WorkspaceName,
+    InvalidText, LabelName, MediationPort, MediationTarget, Opening, PublishSpec, Sha256Hex,
+    SignalName, VcpuCount, WorkspaceName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,9 @@ pub struct NetworkConfigRecord {
     /// Name servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<IpAddr>,
+    /// What near the host is opened to the guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reach: Vec<Opening>,
     /// Published ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<PublishRecord>,
@@ -268,6 +271,7 @@ impl From<&MachineSpec> for ConfigRecord {
             network: NetworkConfigRecord {
                 mode: spec.network.mode.to_string(),
                 dns: spec.network.dns.clone(),
+                reach: spec.network.reach.clone(),
                 publish: spec
                     .network
                     .publish
@@ -362,6 +366,7 @@ impl TryFrom<&ConfigRecord> for MachineSpec {
             network: Network {
                 mode: record.network.mode.parse()?,
                 dns: record.network.dns.clone(),
+                reach: record.network.reach.clone(),
                 publish: record
                     .network
                     .publish
@@ -483,6 +488,7 @@ pub(crate) mod tests {
             network: Network {
                 mode: NetworkMode::Isolated,
                 dns: vec!["9.9.9.9".parse().unwrap()],
+                reach: vec![Opening::Loopback],
                 publish: vec!["127.0.0.1:8088:80".parse().unwrap()],
             },
             mediation: Some(Mediation {

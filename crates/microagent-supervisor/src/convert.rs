@@ -71,6 +71,7 @@ pub(crate) fn spec_of(
         network: Network {
             mode: network_mode_of(config.network.mode),
             dns: config.network.dns,
+            reach: config.network.reach,
             publish: config.network.publish.iter().map(publish_of).collect(),
         },
         mediation: config.mediation.map(|mediation| Mediation {

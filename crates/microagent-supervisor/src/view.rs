@@ -217,6 +217,7 @@ fn network_view(
             .and_then(|interface| interface.address)
             .map(|address| address.to_string()),
         interface: interface.map(interface_view),
+        reach: spec.network.reach.clone(),
         severed: record.is_some_and(|network| network.severed),
         error: record.and_then(|network| network.error.clone()),
         publish: if live.is_empty() {

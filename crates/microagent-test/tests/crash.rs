@@ -12,8 +12,10 @@ use microagent_state::event_log::EventLog;
 use microagent_types::{AbsPath, WorkspaceId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,6 +45,8 @@ impl Who {
 
 struct Home {
     folder: tempfile::TempDir,
+    /// The target of a mediation channel; with it come a published port.
+    mediation: Option<u16>,
 }
 
 impl Home {
@@ -57,11 +61,20 @@ impl Home {
         }
         let image = std::fs::File::create(folder.path().join("image")).unwrap();
         image.set_len(1 << 20).unwrap();
-        Self { folder }
+        Self {
+            folder,
+            mediation: None,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A free port of the guest's, published; and the channel, when a test wants one.
+    fn with_doors(mut self, mediation: u16) -> Self {
+        self.mediation = Some(mediation);
+        self
     }
 
     /// The answer; none when the supervisor ended at its point.
@@ -80,6 +93,12 @@ impl Home {
                 "rootDisk": { "format": "raw", "sizeBytes": 1 << 20, "cloneFrom": self.path("image") },
                 "network": { "mode": "isolated" },
             });
+            if let Some(port) = self.mediation {
+                request["config"]["mediation"] =
+                    json!({ "port": 2048, "target": format!("127.0.0.1:{port}") });
+                request["config"]["network"]["publish"] =
+                    json!([{ "hostPort": 0, "guestPort": port }]);
+            }
         }
         let mut program = Command::new(SUPERVISOR);
         if let Some((name, value)) = variable {
@@ -213,4 +232,77 @@ fn a_quarantine_that_is_cut_off_leaves_a_workspace_that_can_be_killed() {
 #[test]
 fn a_delete_that_is_cut_off_is_finished_by_the_next_one() {
     at_every_point(Who::Supervisor, &["prepare"], &["delete"]);
+}
+
+/// Ended between any two steps, a quarantine is more severed than it was, never less: the VM is gone with
+/// its monitor, nothing listens, nothing starts, and the mark stays.
+#[test]
+fn a_monitor_that_is_cut_off_during_a_quarantine_leaves_nothing_open() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let service = target.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = target.accept() {
+            held.push(stream);
+        }
+    });
+    let (at, log_variable) = Who::Monitor.variables();
+    let begin = |variable: Option<(&str, &str)>| {
+        let home = Home::new().with_doors(service);
+        home.ok("prepare");
+        let started = home.ask_with("start", variable).unwrap();
+        let published = &started["workspace"]["network"]["publish"][0]["hostPort"];
+        let port = u16::try_from(published.as_u64().unwrap()).unwrap();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let guest = home.path("state/workspaces/scout/run/vsock.sock_2048");
+        let dialled = UnixStream::connect(&guest).unwrap();
+        (home, port, guest, (client, dialled))
+    };
+    let (home, ..) = begin(None);
+    drop(home);
+    // A first pass tells the points; those of the start come first and are another test's.
+    let home = Home::new().with_doors(service);
+    home.ok("prepare");
+    let log = home.path("log");
+    home.ask_with("start", Some((log_variable, log.to_str().unwrap())));
+    let of_the_start = numbered(&log).len();
+    home.ok("quarantine");
+    let points = numbered(&log).split_off(of_the_start);
+    drop(home);
+    let steps = points
+        .iter()
+        .filter(|point| point.starts_with("monitor.quarantine_step"));
+    assert_eq!(steps.count(), 4, "{points:?}");
+    for point in points {
+        let (home, port, guest, connections) = begin(Some((at, &point)));
+        let pid = home.ok("inspect")["workspace"]["vm"]["pid"].clone();
+        home.ask("quarantine");
+        let inspected = home.ok("inspect")["workspace"].clone();
+        assert_eq!(
+            inspected["quarantine"]["active"], true,
+            "{point}: {inspected:#}"
+        );
+        assert_ne!(inspected["vm"]["alive"], true, "{point}: {inspected:#}");
+        let process = format!("/proc/{pid}/stat");
+        let is_gone = std::fs::read_to_string(process).map_or(true, |stat| stat.contains(") Z"));
+        assert!(is_gone, "{point}: the VM lives");
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{point}");
+        assert!(UnixStream::connect(&guest).is_err(), "{point}");
+        let (mut client, mut dialled) = connections;
+        for read in [client.read(&mut [0; 1]), dialled.read(&mut [0; 1])] {
+            assert!(matches!(read, Ok(0) | Err(_)), "{point}: still open");
+        }
+        let refused = home.ask("start");
+        assert_eq!(
+            refused["error"]["kind"], "wrong_state",
+            "{point}: {refused:#}"
+        );
+        home.ok("kill");
+        let released = home.ok("start");
+        assert_eq!(released["workspace"]["state"], "running", "{point}");
+        assert_eq!(
+            released["workspace"]["quarantine"]["active"], false,
+            "{point}"
+        );
+    }
 }

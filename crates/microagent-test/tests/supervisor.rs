@@ -99,13 +99,17 @@ impl Home {
         ok(self.ask("start"))
     }
 
-    fn events(&self) -> Vec<String> {
+    fn history(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.workspace().join("events.jsonl")).unwrap();
         text.lines()
-            .map(|line| {
-                let event: Value = serde_json::from_str(line).unwrap();
-                event["type"].as_str().unwrap().to_owned()
-            })
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.history()
+            .iter()
+            .map(|event| event["type"].as_str().unwrap().to_owned())
             .collect()
     }
 
@@ -745,6 +749,117 @@ fn a_mediation_target_that_is_gone_closes_the_guests_connection() {
     });
     assert!(told);
     assert!(home.events().contains(&"mediation_unready".to_owned()));
+}
+
+/// A target that takes every connection and keeps it.
+fn patient_service() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept() {
+            held.push(stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_guest_that_dials_a_thousand_times_and_never_speaks_gets_256_and_a_count() {
+    let service = patient_service();
+    let home = Home::new();
+    home.prepare_with(|config| {
+        config["mediation"] = json!({ "port": 2048, "target": format!("127.0.0.1:{service}") });
+    });
+    home.start();
+    let port = home.workspace().join("run/vsock.sock_2048");
+    let mut silent = Vec::new();
+    while silent.len() < 1000 {
+        // A full queue is asked again, as the device does.
+        if let Ok(stream) = UnixStream::connect(&port) {
+            silent.push(stream);
+        }
+    }
+    let mediation = || ok(home.ask("inspect"))["workspace"]["mediation"].clone();
+    let settled = until(Duration::from_secs(20), || {
+        let seen = mediation();
+        let count = |field: &str| seen[field].as_u64().unwrap();
+        count("totalConnections") + count("refusedConnections") == 1000
+    });
+    let seen = mediation();
+    assert!(settled, "{seen}");
+    // The rate lets a burst of 200 through, and then what the second allows.
+    let open = seen["openConnections"].as_u64().unwrap();
+    assert!((200..=256).contains(&open), "{seen}");
+    assert_eq!(seen["totalConnections"], open);
+    drop(silent);
+    assert!(until(
+        Duration::from_secs(20),
+        || mediation()["openConnections"] == 0
+    ));
+    ok(home.ask("halt"));
+    let history = home.history();
+    let of_type = |kind: &str| history.iter().filter(|event| event["type"] == kind).count() as u64;
+    assert_eq!(of_type("mediation_opened"), open);
+    assert_eq!(of_type("mediation_closed"), open);
+    let counted: u64 = history
+        .iter()
+        .filter(|event| event["type"] == "mediation_counted")
+        .map(|event| {
+            assert_eq!(event["data"]["refused"], event["data"]["reasons"]["limit"]);
+            event["data"]["refused"].as_u64().unwrap()
+        })
+        .sum();
+    assert_eq!(of_type("mediation_refused") + counted, 1000 - open);
+}
+
+#[test]
+fn a_quarantine_records_every_step_and_resets_what_is_open() {
+    let service = patient_service();
+    let home = Home::new();
+    home.prepare_with(|config| {
+        config["network"]["publish"] = json!([{ "hostPort": 0, "guestPort": service }]);
+        config["mediation"] = json!({ "port": 2048, "target": format!("127.0.0.1:{service}") });
+    });
+    let started = home.start();
+    let published = &started["workspace"]["network"]["publish"][0]["hostPort"];
+    let port = u16::try_from(published.as_u64().unwrap()).unwrap();
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    let mut guests: Vec<_> = (0..2)
+        .map(|_| UnixStream::connect(home.workspace().join("run/vsock.sock_2048")).unwrap())
+        .collect();
+    let all_open = until(Duration::from_secs(10), || {
+        let workspace = ok(home.ask("inspect"))["workspace"].clone();
+        workspace["network"]["publish"][0]["openConnections"] == 3
+            && workspace["mediation"]["openConnections"] == 2
+    });
+    assert!(all_open);
+    ok(home.ask("quarantine"));
+    for client in &mut clients {
+        let reset = client.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    for guest in &mut guests {
+        assert!(matches!(guest.read(&mut [0; 1]), Ok(0) | Err(_)));
+    }
+    let history = home.history();
+    let types: Vec<&str> = history
+        .iter()
+        .filter_map(|event| event["type"].as_str())
+        .collect();
+    let at = |kind: &str| types.iter().position(|&found| found == kind).unwrap();
+    // The connections' own ends stand before the sum of them.
+    assert!(at("quarantine_requested") < at("published_closed"));
+    assert!(at("mediation_closed") < at("severed") && at("severed") < at("quarantined"));
+    let severed = &history[at("severed")]["data"];
+    assert_eq!(
+        severed["connections"],
+        json!({ "publish": 3, "mediation": 2 })
+    );
+    let closed = &history[at("published_closed")]["data"];
+    assert_eq!(closed["closedBy"], "severed");
 }
 
 #[test]

@@ -18,8 +18,10 @@ pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 pub const GUEST_MESSAGES_A_SECOND_MAX: u32 = 50;
 /// Most control messages at once from a guest.
 pub const GUEST_MESSAGES_BURST_MAX: u32 = 200;
-/// Most sessions that one guest serves.
+/// Most sessions that one guest serves, connections to its own ports not counted.
 pub const GUEST_SESSIONS_MAX: u32 = 64;
+/// Most connections to its own ports that one guest carries.
+pub const GUEST_FORWARDS_MAX: u32 = 512;
 /// Bytes of stdin that a guest buffers for a process that does not read.
 pub const STDIN_BUFFER_BYTES_MAX: u64 = 256 << 10;
 /// Most words of a command.

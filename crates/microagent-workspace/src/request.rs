@@ -5,7 +5,7 @@ use crate::workload::SizeSettings;
 use microagent_boot::initramfs::Initramfs;
 use microagent_boot::kernel_store::InstalledKernel;
 use microagent_types::{
-    AbsPath, Arch, Environment, InvalidText, LabelName, MediationPort, MediationTarget,
+    AbsPath, Arch, Environment, InvalidText, LabelName, MediationPort, MediationTarget, Opening,
     PublishSpec, WorkspaceName,
 };
 use microagent_wire::supervisor::spec::{
@@ -33,6 +33,8 @@ pub struct NetworkSettings {
     pub mode: NetworkMode,
     /// Name servers, at most three.
     pub dns: Vec<IpAddr>,
+    /// What near the host is opened to the guest.
+    pub reach: Vec<Opening>,
     /// Published ports.
     pub publish: Vec<PublishSpec>,
     /// The mediation channel.
@@ -89,6 +91,7 @@ impl NewWorkspace<'_> {
             network: NetworkConfig {
                 mode: self.network.mode,
                 dns: self.network.dns.clone(),
+                reach: self.network.reach.clone(),
                 publish: self.network.publish.iter().map(publish_config).collect(),
             },
             mediation: self

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use microagent_types::{InvalidText, MediationPort, MediationTarget, PublishSpec};
+use microagent_types::{InvalidText, MediationPort, MediationTarget, Opening, PublishSpec};
 use microagent_wire::supervisor::spec::NetworkMode;
 
 const HEADING: &str = "Network";
@@ -22,6 +22,11 @@ pub(crate) struct NetworkArgs {
     /// nat (outbound only), isolated (none) or bridged (Apple VF only)
     #[arg(long = "network", value_name = "MODE", default_value = "nat", value_parser = mode_parser(), hide_possible_values = true, help_heading = HEADING)]
     pub(crate) mode: NetworkMode,
+
+    /// Open to the guest of a nat network: loopback (the host's, at the guest's gateway) or local
+    /// (the host's networks)
+    #[arg(long, value_name = "WHAT", help_heading = HEADING)]
+    pub(crate) reach: Vec<Opening>,
 
     /// Publish a TCP port of the guest on this host
     #[arg(short, long, value_name = "[HOST:]HOSTPORT:GUESTPORT", help_heading = HEADING)]

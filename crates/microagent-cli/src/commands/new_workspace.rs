@@ -91,6 +91,7 @@ fn network(args: NetworkArgs) -> NetworkSettings {
     NetworkSettings {
         mode: args.mode,
         dns: Vec::new(),
+        reach: args.reach,
         publish: args.publish,
         mediation: args.mediation.map(channel),
     }

@@ -5,15 +5,20 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use microagent_os::FsError;
 use microagent_os::fs;
 use microagent_os::local_socket;
 use microagent_os::process::{Conversation, ConversationError, Spawn};
 
+use super::locality::{Locality, Tables};
 use super::{PasstFeatures, default_route_in, features_in};
 
+const FIB_TRIE: &str = "/proc/net/fib_trie";
+const ROUTE: &str = "/proc/net/route";
+const IF_INET6: &str = "/proc/net/if_inet6";
 const IPV6_ROUTE: &str = "/proc/net/ipv6_route";
-/// A table of a host with very many routes is cut; its default route is then not found.
-const IPV6_ROUTE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A table that is longer is not read: a host with that many routes is a router of the internet.
+const TABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const HELP: Conversation = Conversation {
     limit: Duration::from_secs(2),
     stdout_bytes_max: 64 * 1024,
@@ -30,8 +35,28 @@ pub fn observe(passt: &Path) -> Result<PasstFeatures, ConversationError> {
 
 /// Whether this host has a default route for IPv6.
 pub fn host_has_ipv6_route() -> bool {
-    fs::read_text_bounded(Path::new(IPV6_ROUTE), IPV6_ROUTE_BYTES_MAX)
+    fs::read_text_bounded(Path::new(IPV6_ROUTE), TABLE_BYTES_MAX)
         .is_ok_and(|table| default_route_in(&table))
+}
+
+/// What is this host's own and near it, now. Blocks for as long as the kernel prints its tables.
+pub fn locality() -> Result<Locality, FsError> {
+    let [fib_trie, route, if_inet6, ipv6_route] =
+        [FIB_TRIE, ROUTE, IF_INET6, IPV6_ROUTE].map(table);
+    Ok(Locality::read(Tables {
+        fib_trie: &fib_trie?,
+        route: &route?,
+        if_inet6: &if_inet6?,
+        ipv6_route: &ipv6_route?,
+    }))
+}
+
+/// A kernel without IPv6 has no table of it.
+fn table(path: &str) -> Result<String, FsError> {
+    match fs::read_text_bounded(Path::new(path), TABLE_BYTES_MAX) {
+        Err(error) if error.is_not_found() => Ok(String::new()),
+        read => read,
+    }
 }
 
 /// The two ends of the guest's wire: one for the VMM or the relay, one for `passt`.

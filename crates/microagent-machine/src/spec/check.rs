@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use microagent_types::{Arch, ByteSize, VcpuCount};
+use microagent_types::{Arch, ByteSize, Opening, VcpuCount};
 
 use super::{
     ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DISKS_MAX, DNS_MAX, LABELS_MAX, MEMORY_BYTES_MIN,
-    MEMORY_STEP_BYTES, MachineSpec, PUBLISH_MAX, ROOT_DISK_BYTES_MAX, ROOT_DISK_STEP_BYTES,
+    MEMORY_STEP_BYTES, MachineSpec, NetworkMode, PUBLISH_MAX, ROOT_DISK_BYTES_MAX,
+    ROOT_DISK_STEP_BYTES,
 };
 
 /// Guest folders that no disk may hide, with everything below them where it says so.
@@ -171,6 +172,16 @@ impl MachineSpec {
             self.network.dns.len(),
             DNS_MAX,
         );
+        if !self.network.reach.is_empty() && self.network.mode != NetworkMode::Nat {
+            let problem = format!("a network in mode `{}` opens nothing", self.network.mode);
+            problems.add("config.network.reach", problem);
+        }
+        problems.limit(
+            "config.network.reach",
+            "openings",
+            self.network.reach.len(),
+            Opening::ALL.len(),
+        );
         let publish = &self.network.publish;
         problems.limit(
             "config.network.publish",
@@ -236,6 +247,7 @@ mod tests {
             network: Network {
                 mode: NetworkMode::Nat,
                 dns: Vec::new(),
+                reach: Vec::new(),
                 publish: Vec::new(),
             },
             mediation: None,

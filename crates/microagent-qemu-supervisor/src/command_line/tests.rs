@@ -9,6 +9,8 @@ fn nic() -> GuestNic {
         mode: NetworkMode::Nat,
         mac: [0x02, 0x3c, 0x41, 0xe5, 0x8f, 0xc4],
         addresses: GuestAddresses::Dhcp,
+        name_servers: Vec::new(),
+        openings: Vec::new(),
     }
 }
 

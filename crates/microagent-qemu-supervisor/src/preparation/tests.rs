@@ -51,6 +51,8 @@ impl Host {
             mode: NetworkMode::Nat,
             mac: [2, 0, 0, 0, 0, 1],
             addresses: GuestAddresses::Dhcp,
+            name_servers: Vec::new(),
+            openings: Vec::new(),
         });
         let tools = Tools::in_folder(self.folder.path());
         Box::new(QemuPreparation::new(Rc::new(tools), spec))

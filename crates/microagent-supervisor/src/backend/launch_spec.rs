@@ -4,7 +4,9 @@
 //! a backend makes a machine and does not know what for.
 
 use microagent_machine::spec::{DiskAccess, NetworkMode};
-use microagent_types::{AbsPath, Arch, BootId, ByteSize, VcpuCount, WorkspaceId, WorkspaceName};
+use microagent_types::{
+    AbsPath, Arch, BootId, ByteSize, Opening, VcpuCount, WorkspaceId, WorkspaceName,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Everything that a backend needs to make one VM.
@@ -72,6 +74,10 @@ pub struct GuestNic {
     pub mac: [u8; 6],
     /// Its addresses, as [`super::Backend::guest_addresses`] gave them.
     pub addresses: GuestAddresses,
+    /// Name servers that the user named.
+    pub name_servers: Vec<IpAddr>,
+    /// What near the host is opened to it.
+    pub openings: Vec<Opening>,
 }
 
 /// What a guest's interface is set to.

@@ -14,8 +14,8 @@
 
 use super::boot_spec::disks_of_boot;
 use super::event::{Event, EventSender, LaunchFailure, Phase};
-use super::mediation;
 use super::serial::{ConsoleLog, ConsolePaths, SharedConsole};
+use super::target;
 use crate::backend::{
     Backend, ConfinementDemand, Disk, DiskAccess, GuestListener, GuestNic, LaunchSpec, Preparation,
     RunFolder,
@@ -155,10 +155,10 @@ impl Leased {
         let mut mediation_error = None;
         if plan.document.maintenance.is_none()
             && let Some(channel) = &plan.spec.mediation
-            && let Err(error) = mediation::probe(&channel.target).await
+            && let Err(error) = target::probe(&channel.target).await
         {
             if channel.requirement == Requirement::Required {
-                let fault = mediation::unavailable(channel, &error);
+                let fault = target::unavailable(channel, &error);
                 return Err(Refused::new(Phase::Mediation, fault));
             }
             mediation_error = Some(error.to_string());
@@ -341,6 +341,8 @@ fn launch_spec(plan: &BootPlan<'_>, folder: &Path, run: &RunPaths) -> Result<Lau
             mode: spec.network.mode,
             mac,
             addresses: plan.backend.guest_addresses(&spec.network.dns),
+            name_servers: spec.network.dns.clone(),
+            openings: spec.network.reach.clone(),
         });
     Ok(LaunchSpec {
         workspace: plan.workspace.name.clone(),

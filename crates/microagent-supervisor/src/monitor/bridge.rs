@@ -26,15 +26,13 @@ pub(crate) enum Side {
     Second,
 }
 
-/// What was carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Carried {
+/// What has been carried so far; whoever holds it sees it grow.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
     /// Bytes that came out of the first stream.
-    pub(crate) from_first: u64,
+    pub(crate) from_first: Cell<u64>,
     /// Bytes that came out of the second stream.
-    pub(crate) from_second: u64,
-    /// Who closed.
-    pub(crate) closed_by: Side,
+    pub(crate) from_second: Cell<u64>,
 }
 
 enum Stopped {
@@ -44,19 +42,18 @@ enum Stopped {
     Destination,
 }
 
-/// Joins two streams until one ends. Cancel by dropping: both are closed then.
-pub(crate) async fn bridge<A, B>(first: A, second: B) -> Carried
+/// Joins two streams until one ends, and says which. Cancel by dropping: both are closed then, when
+/// they were given and not lent.
+pub(crate) async fn bridge<A, B>(first: A, second: B, tally: &Tally) -> Side
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut first_out, mut first_in) = tokio::io::split(first);
     let (mut second_out, mut second_in) = tokio::io::split(second);
-    let from_first = Cell::new(0);
-    let from_second = Cell::new(0);
     let closed_by = {
-        let forth = carry(&mut first_out, &mut second_in, &from_first);
-        let back = carry(&mut second_out, &mut first_in, &from_second);
+        let forth = carry(&mut first_out, &mut second_in, &tally.from_first);
+        let back = carry(&mut second_out, &mut first_in, &tally.from_second);
         tokio::pin!(forth, back);
         // The order matters to nobody; a fixed one makes tests repeatable.
         tokio::select! {
@@ -81,11 +78,7 @@ where
     // The other side may be gone already, which is what is wanted.
     let _ = second_in.shutdown().await;
     let _ = first_in.shutdown().await;
-    Carried {
-        from_first: from_first.get(),
-        from_second: from_second.get(),
-        closed_by,
-    }
+    closed_by
 }
 
 async fn carry<R, W>(source: &mut R, destination: &mut W, count: &Cell<u64>) -> Stopped
@@ -108,14 +101,15 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{BUFFER_BYTES, Side, bridge};
+    use super::{BUFFER_BYTES, Side, Tally, bridge};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     #[tokio::test]
     async fn bytes_of_both_sides_arrive_and_are_counted() {
         let (first, mut first_peer) = duplex(64);
         let (second, mut second_peer) = duplex(64);
-        let joint = bridge(first, second);
+        let tally = Tally::default();
+        let joint = bridge(first, second, &tally);
         let peers = async move {
             first_peer.write_all(b"forth").await.unwrap();
             let mut heard = [0; 5];
@@ -127,9 +121,9 @@ mod tests {
             first_peer.read_to_end(&mut rest).await.unwrap();
             assert_eq!(rest, b"back");
         };
-        let (carried, ()) = tokio::join!(joint, peers);
-        assert_eq!((carried.from_first, carried.from_second), (5, 4));
-        assert_eq!(carried.closed_by, Side::Second);
+        let (closed_by, ()) = tokio::join!(joint, peers);
+        assert_eq!((tally.from_first.get(), tally.from_second.get()), (5, 4));
+        assert_eq!(closed_by, Side::Second);
     }
 
     #[tokio::test]
@@ -149,9 +143,10 @@ mod tests {
             first_peer.read_to_end(&mut rest).await.unwrap();
             rest.len()
         };
-        let (carried, received) = tokio::join!(bridge(first, second), peers);
+        let tally = Tally::default();
+        let (_, received) = tokio::join!(bridge(first, second, &tally), peers);
         assert_eq!(received, 100_000);
-        assert_eq!(carried.from_second, 100_000);
+        assert_eq!(tally.from_second.get(), 100_000);
     }
 
     #[tokio::test]
@@ -167,8 +162,9 @@ mod tests {
                 written += wrote.unwrap();
             }
         };
+        let tally = Tally::default();
         tokio::select! {
-            _ = bridge(first, second) => panic!("nobody has closed"),
+            _ = bridge(first, second, &tally) => panic!("nobody has closed"),
             () = write => {}
         }
         drop(second_peer);

@@ -96,6 +96,10 @@ impl Owner<'_> {
                 fault: Fault::new(FaultKind::Guest, message),
             });
         }
+        // Connections end with their VM; their last bytes are delivered and their ends recorded first.
+        self.connections_gone().await;
+        let counted = self.counted();
+        self.book.append_later(counted).await;
         let act = self.act.take();
         let refused = self.machine.is_none() && act.is_none() && self.abandonment.is_none();
         let (state, release, detail) = self.judge(exit, act.as_ref(), refused);

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-const READ_BYTES: usize = 16 * 1024;
+/// Bytes of one read: a frame of the largest kind that carries data comes in two at most.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Reads what a guest sends. Never holds more than one read and one frame.
 pub(crate) struct FrameReader<R> {

@@ -36,7 +36,7 @@ use microagent_state::lease::Lease;
 use microagent_state::paths::Rotation;
 use microagent_types::{HostPort, Timestamp};
 use microagent_wire::fault::{Fault, FaultKind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -126,7 +126,9 @@ pub(super) struct Owner<'a> {
     pub(super) book: Book,
     pub(super) origin: Origin,
     pub(super) events: EventSender,
-    queue: mpsc::Receiver<Event>,
+    pub(super) queue: mpsc::Receiver<Event>,
+    /// Events that came while only the ends of connections were taken.
+    pub(super) deferred: VecDeque<Event>,
     pub(super) timers: Timers,
     pub(super) pipe: StartPipe,
     pub(super) stage: Stage,
@@ -189,6 +191,7 @@ impl<'a> Owner<'a> {
             origin,
             events,
             queue,
+            deferred: VecDeque::new(),
             timers,
             pipe,
             stage: Stage::Launching,
@@ -237,6 +240,10 @@ impl<'a> Owner<'a> {
                     None => std::future::pending().await,
                 }
             };
+            if let Some(event) = self.deferred.pop_front() {
+                self.take(event).await;
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = due => {

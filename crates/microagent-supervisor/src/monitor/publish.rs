@@ -6,15 +6,16 @@
 //! ```
 //!
 //! A guest that refuses or does not answer in time costs its client a reset and nobody else anything.
+//! One that vanishes in the middle does too: an end in order would look like the whole answer.
 
 use super::boot::Published;
 use super::event::{Event, EventSender};
-use super::frame_stream::{FrameReader, write_frame};
+use super::frame_stream::FrameReader;
 use super::sessions;
 use crate::backend::{GuestStream, Vm};
 use microagent_os::clock;
 use microagent_types::{GuestPort, HostPort, PublishSpec};
-use microagent_wire::frame::{Frame, FrameKind};
+use microagent_wire::frame::{FrameKind, HEADER_BYTES, header};
 use microagent_wire::guest::service::{Service, ServiceAnswer, ServiceRequest};
 use microagent_wire::limits::RAW_BYTES_MAX;
 use std::cell::Cell;
@@ -53,6 +54,8 @@ pub(super) struct Count {
     pub(super) open: Cell<u64>,
     /// In this boot.
     pub(super) total: Cell<u64>,
+    /// Reset because there were too many, and told of in no record yet.
+    pub(super) turned_away: Cell<u64>,
 }
 
 /// A connection over a published port that has begun or ended.
@@ -75,8 +78,36 @@ pub(crate) struct ConnectionEnd {
     pub(crate) bytes_out: u64,
     /// How long it was open.
     pub(crate) duration: Duration,
-    /// Whether the guest took it.
-    pub(crate) refused: bool,
+    /// Who closed it.
+    pub(crate) closed_by: ClosedBy,
+}
+
+/// Who closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClosedBy {
+    /// The client was the first to end.
+    Client,
+    /// The guest's server was.
+    Guest,
+    /// The guest did not take it.
+    Refused,
+    /// The guest or its server vanished.
+    Lost,
+    /// The monitor, which severed it.
+    Severed,
+}
+
+impl ClosedBy {
+    /// The word in events.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Guest => "guest",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::Severed => "severed",
+        }
+    }
 }
 
 impl Drop for ServedPort {
@@ -99,10 +130,11 @@ impl ServedPort {
         }
     }
 
-    /// Begins to serve: the guest is ready.
+    /// Begins to serve: the guest is ready. `all_open` counts the connections of all ports.
     pub(super) fn serve(
         &mut self,
         vm: Rc<dyn Vm>,
+        all_open: Rc<Cell<u64>>,
         severed: watch::Receiver<bool>,
         events: EventSender,
     ) {
@@ -113,6 +145,7 @@ impl ServedPort {
             host_port: self.host_port,
             guest_port: self.spec.guest_port,
             count: self.count.clone(),
+            all_open,
             vm,
             severed,
             events,
@@ -126,6 +159,7 @@ struct Target {
     host_port: HostPort,
     guest_port: GuestPort,
     count: Rc<Count>,
+    all_open: Rc<Cell<u64>>,
     vm: Rc<dyn Vm>,
     severed: watch::Receiver<bool>,
     events: EventSender,
@@ -141,10 +175,13 @@ async fn accept(listener: TcpListener, port: Target) {
                 continue;
             }
         };
-        if port.count.open.get() >= CONNECTIONS_MAX {
+        let is_severed = *port.severed.borrow();
+        if is_severed || port.all_open.get() >= CONNECTIONS_MAX {
             reset(stream);
+            port.count.turned_away.set(port.count.turned_away.get() + 1);
             continue;
         }
+        port.all_open.set(port.all_open.get() + 1);
         port.count.open.set(port.count.open.get() + 1);
         port.count.total.set(port.count.total.get() + 1);
         spawn_local(connection(stream, port.clone(), port.count.total.get()));
@@ -170,42 +207,52 @@ async fn connection(mut stream: TcpStream, port: Target, number: u64) {
     port.events.send(say(None)).await;
     let (bytes_in, bytes_out) = (Cell::new(0), Cell::new(0));
     let mut severed = port.severed.clone();
-    let refused = tokio::select! {
-        refused = forward(&mut stream, &port, &bytes_in, &bytes_out) => refused,
-        _ = severed.wait_for(|severed| *severed) => true,
+    let closed_by = tokio::select! {
+        biased;
+        _ = severed.wait_for(|severed| *severed) => ClosedBy::Severed,
+        closed_by = forward(&mut stream, &port, &bytes_in, &bytes_out) => closed_by,
     };
-    if refused {
-        reset(stream);
+    match closed_by {
+        ClosedBy::Client | ClosedBy::Guest => drop(stream),
+        ClosedBy::Refused | ClosedBy::Lost | ClosedBy::Severed => reset(stream),
     }
+    port.all_open.set(port.all_open.get() - 1);
     port.count.open.set(port.count.open.get() - 1);
     let end = ConnectionEnd {
         bytes_in: bytes_in.get(),
         bytes_out: bytes_out.get(),
         duration: clock::monotonic().duration_since(begun),
-        refused,
+        closed_by,
     };
     port.events.send(say(Some(end))).await;
 }
 
-/// Relays one connection to its end; true when the guest did not take it.
+/// Relays one connection to its end.
 async fn forward(
     stream: &mut TcpStream,
     port: &Target,
     bytes_in: &Cell<u64>,
     bytes_out: &Cell<u64>,
-) -> bool {
+) -> ClosedBy {
     let opened = timeout(FORWARD_LIMIT, open(&*port.vm, port.guest_port)).await;
     let Ok(Some((mut frames, mut guest))) = opened else {
-        return true;
+        return ClosedBy::Refused;
     };
+    // Small messages both ways are as likely as bulk; a socket that refuses is slower.
+    let _ = stream.set_nodelay(true);
     let (mut from_client, mut to_client) = stream.split();
+    let (client_ended, guest_ended) = (Cell::new(false), Cell::new(false));
     let forth = async {
-        let mut buffer = vec![0; RAW_BYTES_MAX];
+        // The frame is made where it is read: a header, and the bytes behind it.
+        let mut buffer = vec![0; HEADER_BYTES + RAW_BYTES_MAX];
         loop {
-            let read = from_client.read(&mut buffer).await.unwrap_or(0);
-            let frame = Frame::new(FrameKind::Data, buffer[..read].to_vec());
+            let read = from_client.read(&mut buffer[HEADER_BYTES..]).await;
+            let read = read.unwrap_or(0);
+            buffer[..HEADER_BYTES].copy_from_slice(&header(FrameKind::Data, read));
+            let frame = &buffer[..HEADER_BYTES + read];
             // The empty frame is the end of this direction.
-            if write_frame(&mut guest, &frame).await.is_err() || read == 0 {
+            if guest.write_all(frame).await.is_err() || read == 0 {
+                client_ended.set(true);
                 return;
             }
             bytes_in.set(bytes_in.get() + read as u64);
@@ -213,19 +260,35 @@ async fn forward(
     };
     let back = async {
         while let Ok(Some(frame)) = frames.next().await {
-            if frame.kind != FrameKind::Data || frame.payload.is_empty() {
-                break;
+            if frame.kind != FrameKind::Data || guest_ended.get() {
+                return ClosedBy::Lost;
+            }
+            if frame.payload.is_empty() {
+                guest_ended.set(true);
+                // A client that is gone already needs to hear nothing.
+                let _ = to_client.shutdown().await;
+                if client_ended.get() {
+                    return ClosedBy::Client;
+                }
+                // Whether the guest goes on listening is still to be seen.
+                continue;
             }
             if to_client.write_all(&frame.payload).await.is_err() {
-                break;
+                return ClosedBy::Client;
             }
             bytes_out.set(bytes_out.get() + frame.payload.len() as u64);
         }
-        // A client that is gone already needs to hear nothing.
-        let _ = to_client.shutdown().await;
+        if guest_ended.get() {
+            ClosedBy::Guest
+        } else {
+            ClosedBy::Lost
+        }
     };
-    tokio::join!(forth, back);
-    false
+    tokio::pin!(forth, back);
+    tokio::select! {
+        closed_by = &mut back => closed_by,
+        () = &mut forth => if guest_ended.get() { ClosedBy::Guest } else { back.await },
+    }
 }
 
 type Opened = (

@@ -4,6 +4,7 @@
 
 use super::acts::Wanted;
 use super::local_api::Client;
+use super::mediation::ServedChannel;
 use super::owner::{Owner, Stage};
 use super::timers::Timer;
 use microagent_machine::containment::{
@@ -28,6 +29,8 @@ const CUT_LIMIT: Duration = Duration::from_secs(2);
 impl Owner<'_> {
     /// Severs a VM that lives.
     pub(super) async fn sever(&mut self, freeze: Freeze, wanted: Wanted, client: Client) {
+        // The client that the VM was bound to loses it to whoever looks at the evidence.
+        self.timers.clear(Timer::Bound);
         self.begin_record(&wanted);
         self.intend(EventType::QuarantineRequested, &wanted, &client, |event| {
             event.with("freeze", freeze == Freeze::Yes)
@@ -42,33 +45,69 @@ impl Owner<'_> {
         let settled = marked.vcpus_settled(frozen);
         // From here on admission refuses, and the loop hears of no new connection.
         self.enter_quarantine(frozen == Frozen::Yes);
+        self.record_step("frozen", (frozen == Frozen::Yes).into())
+            .await;
+        let resets = self.open_connections();
+        // One word, which every accepting and every carrying task obeys before it does anything else.
+        self.severed.send_replace(true);
+        self.typed = None;
         let closed = settled.doors_closed();
-        let sessions = self.cut_sessions();
-        let reset = closed.connections_reset(Resets {
-            sessions,
-            publish: Cut::None,
-            mediation: Cut::None,
-        });
+        self.record_step("doors", "closed".into()).await;
+        self.connections_gone().await;
+        let reset = closed.connections_reset(resets);
+        self.record_step("sessions", resets.sessions.as_str().into())
+            .await;
         let network = self.cut_network().await;
         let cut = reset.network_cut(network);
+        self.record_step("network", network.as_str().into()).await;
+        let counted = self.counted();
+        self.book.append_later(counted).await;
+        let removed = self.remove_listeners();
+        self.settle_quarantine(cut.listeners_removed(removed), wanted, client)
+            .await;
+    }
+
+    /// What is open now, for the record of what was cut.
+    fn open_connections(&self) -> Resets {
+        let cut = |open: u64| match u32::try_from(open).unwrap_or(u32::MAX) {
+            0 => Cut::None,
+            connections => Cut::Done { connections },
+        };
+        let published = self.held.published.iter();
+        let mediation = self.held.mediation.as_ref();
+        Resets {
+            sessions: cut(self.sessions.len() as u64),
+            publish: cut(published.map(|port| port.count.open.get()).sum()),
+            mediation: cut(mediation.map_or(0, ServedChannel::open)),
+        }
+    }
+
+    fn remove_listeners(&mut self) -> ListenersRemoved {
         let publish = std::mem::take(&mut self.held.published);
         let mediation = self.held.mediation.take();
-        let published: u64 = publish.iter().map(|port| port.count.open.get()).sum();
-        let removed = ListenersRemoved {
-            publish: if publish.is_empty() {
-                Cut::None
+        let removed = |is_there| {
+            if is_there {
+                Cut::Done { connections: 0 }
             } else {
-                let connections = u32::try_from(published).unwrap_or(u32::MAX);
-                Cut::Done { connections }
-            },
-            mediation: mediation.as_ref().map_or(Cut::None, |channel| Cut::Done {
-                connections: u32::try_from(channel.open()).unwrap_or(u32::MAX),
-            }),
+                Cut::None
+            }
+        };
+        let removed = ListenersRemoved {
+            publish: removed(!publish.is_empty()),
+            mediation: removed(mediation.is_some()),
         };
         drop((publish, mediation));
         self.severed_mediation = removed.mediation != Cut::None;
-        self.settle_quarantine(cut.listeners_removed(removed), wanted, client)
-            .await;
+        removed
+    }
+
+    /// One step is done: it is on disk before the next begins.
+    async fn record_step(&mut self, step: &str, how: Value) {
+        if let Some(quarantine) = &mut self.book.record_mut().quarantine {
+            quarantine.severed.insert(step.to_owned(), how);
+        }
+        self.book.commit(Vec::new()).await;
+        microagent_os::crash_point::pass("monitor.quarantine_step");
     }
 
     /// Stops the vCPUs of a VM that was severed before.
@@ -134,18 +173,6 @@ impl Owner<'_> {
         }
     }
 
-    fn cut_sessions(&mut self) -> Cut {
-        let open = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
-        // Every session and every attachment to the console watches this and drops both its sides.
-        self.severed.send_replace(true);
-        self.typed = None;
-        if open == 0 {
-            Cut::None
-        } else {
-            Cut::Done { connections: open }
-        }
-    }
-
     async fn cut_network(&mut self) -> Cut {
         if self.book.spec().network.mode == NetworkMode::Isolated {
             return Cut::None;
@@ -185,10 +212,13 @@ impl Owner<'_> {
             quarantine.severed.clone_from(&map);
         }
         self.book.record_mut().pending = None;
-        let cut = map.into_iter().fold(
-            self.book.event_of(EventType::Severed, &wanted.origin),
-            |event, (key, value)| event.with(&key, value),
-        );
+        let cut = map
+            .into_iter()
+            .fold(
+                self.book.event_of(EventType::Severed, &wanted.origin),
+                |event, (key, value)| event.with(&key, value),
+            )
+            .with("connections", Value::Object(connections_map(&severed)));
         let quarantined = self
             .book
             .event_of(EventType::Quarantined, &wanted.origin)
@@ -267,6 +297,21 @@ fn severed_view(severed: &Severed) -> SeveredView {
         frozen: severed.frozen == Frozen::Yes,
         vm_alive: true,
     }
+}
+
+/// How many connections each cut has reset.
+fn connections_map(severed: &Severed) -> Map<String, Value> {
+    [
+        ("publish", severed.publish),
+        ("mediation", severed.mediation),
+        ("sessions", severed.sessions),
+    ]
+    .into_iter()
+    .filter_map(|(key, cut)| match cut {
+        Cut::Done { connections } => Some((key.to_owned(), connections.into())),
+        Cut::None | Cut::Failed => None,
+    })
+    .collect()
 }
 
 fn severed_map(severed: &Severed) -> Map<String, Value> {

@@ -2,10 +2,10 @@
 //! Admission is the state table; a guest that is still booting is waited for.
 
 use super::acts::{HALT_LIMIT, Wanted};
+use super::event::Event;
 use super::local_api::{Client, SerialGrant, Turn};
-use super::mediation::{MediationEvent, ServedChannel};
+use super::mediation::ServedChannel;
 use super::owner::{BOUND_LIMIT, OpenSession, Owner, STOP_LIMIT, Stage};
-use super::publish::Connection;
 use super::sessions::{ClosedBy, SESSIONS_MAX, SessionEnd, SessionGrant};
 use super::timers::Timer;
 use crate::faults;
@@ -14,7 +14,7 @@ use crate::view::{Live, pending_view, publish_view};
 use microagent_machine::admission::{Admission, Situation, WaitFor as AdmissionWait, admit};
 use microagent_machine::verb::{Freeze, PendingVerb, SessionKind, Verb};
 use microagent_os::{clock, random};
-use microagent_state::event_record::{EventType, NewEvent};
+use microagent_state::event_record::EventType;
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest, SerialMode, WaitFor};
 use microagent_wire::monitor::response::{MONITOR_PROTOCOL, MonitorAnswer, MonitorIdentity};
@@ -22,6 +22,7 @@ use microagent_wire::supervisor::request::Expect;
 use microagent_wire::supervisor::response::{PublishView, Readiness, Workspace};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 /// How long a session waits for a guest that is booting.
@@ -121,7 +122,7 @@ impl Owner<'_> {
 
     async fn asked_no_act(&mut self, op: MonitorOp, origin: Origin, client: Client) {
         match op {
-            MonitorOp::Status { probe: _ } => client.answer(self.status()),
+            MonitorOp::Status { probe } => self.status_asked(probe, client),
             MonitorOp::Pending {} => client.answer(MonitorAnswer {
                 pending: pending_view(self.book.record()),
                 ..MonitorAnswer::success()
@@ -196,6 +197,25 @@ impl Owner<'_> {
     }
 
     // --- status ---
+
+    /// Answers at once, or, when a look at the mediation target is wanted, after it.
+    fn status_asked(&self, probe: bool, client: Client) {
+        let Some(channel) = self.held.mediation.as_ref().filter(|_| probe) else {
+            return client.answer(self.status());
+        };
+        let (look, events) = (channel.probe(&self.events), self.events.clone());
+        spawn_local(async move {
+            look.await;
+            let request = MonitorRequest {
+                op: MonitorOp::Status { probe: false },
+                request_id: None,
+                initiator: None,
+                note: None,
+                expect: None,
+            };
+            events.send(Event::Asked { request, client }).await;
+        });
+    }
 
     fn status(&self) -> MonitorAnswer {
         MonitorAnswer {
@@ -433,106 +453,11 @@ impl Owner<'_> {
         self.sync_soon();
         match (session.ends_vm, end.closed_by) {
             (false, _) => {}
+            // A quarantine took the client away; the VM is evidence now.
+            (true, ClosedBy::Severed) => {}
             // The command has ended; its client says next what becomes of the VM.
             (true, ClosedBy::Guest) => self.timers.set(Timer::Bound, BOUND_LIMIT),
             (true, _) => self.client_gone().await,
-        }
-    }
-
-    // --- published ports ---
-
-    /// The guest is ready: whoever waits at a published port is served.
-    pub(super) fn serve_published(&mut self) {
-        let Some(vm) = &self.machine else { return };
-        for port in &mut self.held.published {
-            port.serve(vm.clone(), self.severed.subscribe(), self.events.clone());
-        }
-    }
-
-    /// A connection over a published port has begun or ended.
-    pub(super) async fn published(&mut self, connection: Connection) {
-        let Connection {
-            host_port,
-            number,
-            end,
-        } = connection;
-        let kind = match end {
-            None => EventType::PublishedOpened,
-            Some(_) => EventType::PublishedClosed,
-        };
-        if end.is_none() && !self.publish_records.take(clock::monotonic()) {
-            self.unrecorded.insert((host_port, number));
-        }
-        if self.unrecorded.contains(&(host_port, number)) {
-            if end.is_some() {
-                self.unrecorded.remove(&(host_port, number));
-                self.published_counted += 1;
-                self.sync_soon();
-            }
-            return;
-        }
-        let mut event = self
-            .book
-            .event(kind)
-            .with("hostPort", host_port.get())
-            .with("number", number);
-        if let Some(end) = end {
-            let duration_ms = clock::whole_ms(end.duration);
-            event = event
-                .with("bytesIn", end.bytes_in)
-                .with("bytesOut", end.bytes_out)
-                .with("durationMs", duration_ms)
-                .with("refused", end.refused);
-        }
-        self.book.append_later(vec![event]).await;
-        self.sync_soon();
-    }
-
-    /// Something happened on the mediation channel.
-    pub(super) async fn mediated(&mut self, happened: MediationEvent) {
-        let event = match happened {
-            MediationEvent::Ready => self.book.event(EventType::MediationReady),
-            MediationEvent::Unready(error) => {
-                let event = self.book.event(EventType::MediationUnready);
-                event.with("error", error)
-            }
-            MediationEvent::Opened { number } => {
-                let event = self.book.event(EventType::MediationOpened);
-                event.with("number", number)
-            }
-            MediationEvent::Closed {
-                number,
-                bytes_in,
-                bytes_out,
-                duration,
-                closed_by,
-            } => {
-                let duration_ms = clock::whole_ms(duration);
-                self.book
-                    .event(EventType::MediationClosed)
-                    .with("number", number)
-                    .with("bytesIn", bytes_in)
-                    .with("bytesOut", bytes_out)
-                    .with("durationMs", duration_ms)
-                    .with("closedBy", closed_by)
-            }
-            MediationEvent::Refused(why) => {
-                let event = self.book.event(EventType::MediationRefused);
-                event.with("why", why)
-            }
-        };
-        self.book.append_later(vec![event]).await;
-        self.sync_soon();
-    }
-
-    /// Connections that were only counted, as one event.
-    pub(super) fn counted(&mut self) -> Vec<NewEvent> {
-        match std::mem::take(&mut self.published_counted) {
-            0 => Vec::new(),
-            count => {
-                let counted = self.book.event(EventType::PublishedCounted);
-                vec![counted.with("connections", count)]
-            }
         }
     }
 

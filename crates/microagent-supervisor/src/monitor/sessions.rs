@@ -5,7 +5,7 @@
 //! lengths. What is the monitor's business: how many there are, who opened them, when they end, and
 //! that they can be severed at once.
 
-use super::bridge::{BUFFER_BYTES, Carried, Side, bridge};
+use super::bridge::{BUFFER_BYTES, Side, Tally, bridge};
 use super::event::{Event, EventSender};
 use super::local_api::write_answer;
 use crate::backend::{BackendError, BackendErrorKind, GuestStream, Vm};
@@ -94,23 +94,23 @@ impl ClosedBy {
 pub(crate) async fn run(client: BufReader<UnixStream>, grant: SessionGrant, events: EventSender) {
     let started = clock::monotonic();
     let number = grant.number;
-    let (carried, closed_by) = relay(client, grant).await;
+    let tally = Tally::default();
+    let closed_by = relay(client, grant, &tally).await;
     let ended = SessionEnd {
         number,
-        bytes_in: carried.from_first,
-        bytes_out: carried.from_second,
+        bytes_in: tally.from_first.get(),
+        bytes_out: tally.from_second.get(),
         duration: Instant::duration_since(&clock::monotonic(), started),
         closed_by,
     };
     events.send(Event::SessionEnded(ended)).await;
 }
 
-async fn relay(mut client: BufReader<UnixStream>, mut grant: SessionGrant) -> (Carried, ClosedBy) {
-    let nothing = Carried {
-        from_first: 0,
-        from_second: 0,
-        closed_by: Side::First,
-    };
+async fn relay(
+    mut client: BufReader<UnixStream>,
+    mut grant: SessionGrant,
+    tally: &Tally,
+) -> ClosedBy {
     let opened = tokio::select! {
         opened = open(&*grant.vm, &grant.request) => opened,
         _ = grant.severed.wait_for(|severed| *severed) => Err(severed()),
@@ -119,7 +119,7 @@ async fn relay(mut client: BufReader<UnixStream>, mut grant: SessionGrant) -> (C
         Ok(guest) => guest,
         Err(fault) => {
             write_answer(&mut client, &MonitorAnswer::failure(fault)).await;
-            return (nothing, ClosedBy::NotOpened);
+            return ClosedBy::NotOpened;
         }
     };
     let answer = MonitorAnswer {
@@ -128,17 +128,15 @@ async fn relay(mut client: BufReader<UnixStream>, mut grant: SessionGrant) -> (C
         ..MonitorAnswer::success()
     };
     if !write_answer(&mut client, &answer).await {
-        return (nothing, ClosedBy::Client);
+        return ClosedBy::Client;
     }
     tokio::select! {
-        carried = bridge(client, guest) => {
-            let closed_by = match carried.closed_by {
-                Side::First => ClosedBy::Client,
-                Side::Second => ClosedBy::Guest,
-            };
-            (carried, closed_by)
-        }
-        _ = grant.severed.wait_for(|severed| *severed) => (nothing, ClosedBy::Severed),
+        biased;
+        _ = grant.severed.wait_for(|severed| *severed) => ClosedBy::Severed,
+        closed_by = bridge(client, guest, tally) => match closed_by {
+            Side::First => ClosedBy::Client,
+            Side::Second => ClosedBy::Guest,
+        },
     }
 }
 

@@ -6,7 +6,8 @@
 use crate::guest::boot_spec::DiskMode;
 use microagent_types::{
     AbsPath, Arch, ByteSize, Digest, DiskName, Environment, GuestPath, GuestPort, HostPort,
-    LabelName, MediationPort, MediationTarget, Sha256Hex, SignalName, VcpuCount, WorkspaceName,
+    LabelName, MediationPort, MediationTarget, Opening, Sha256Hex, SignalName, VcpuCount,
+    WorkspaceName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -219,6 +220,9 @@ pub struct NetworkConfig {
     /// Name servers for the guest, at most three.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<IpAddr>,
+    /// What near the host the guest may reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reach: Vec<Opening>,
     /// Published ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<PublishConfig>,

@@ -3,7 +3,7 @@
 //! Each object tells what was declared beside what is so now.
 
 use crate::supervisor::spec::NetworkMode;
-use microagent_types::{GuestPort, HostPort, MediationPort, MediationTarget};
+use microagent_types::{GuestPort, HostPort, MediationPort, MediationTarget, Opening};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -22,6 +22,9 @@ pub struct NetworkView {
     /// The guest's interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceView>,
+    /// What near the host was opened to the guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reach: Vec<Opening>,
     /// Cut by quarantine.
     pub severed: bool,
     /// What went wrong with it.
