@@ -765,7 +765,7 @@ fn patient_service() -> u16 {
 }
 
 #[test]
-fn a_guest_that_dials_a_thousand_times_and_never_speaks_gets_256_and_a_count() {
+fn a_guest_that_dials_a_thousand_times_and_never_speaks_gets_what_the_limits_allow() {
     let service = patient_service();
     let home = Home::new();
     home.prepare_with(|config| {

@@ -97,7 +97,7 @@ impl Owner<'_> {
             });
         }
         // Connections end with their VM; their last bytes are delivered and their ends recorded first.
-        self.connections_gone().await;
+        Box::pin(self.connections_gone()).await;
         let counted = self.counted();
         self.book.append_later(counted).await;
         let act = self.act.take();

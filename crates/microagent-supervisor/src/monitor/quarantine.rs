@@ -53,7 +53,7 @@ impl Owner<'_> {
         self.typed = None;
         let closed = settled.doors_closed();
         self.record_step("doors", "closed".into()).await;
-        self.connections_gone().await;
+        Box::pin(self.connections_gone()).await;
         let reset = closed.connections_reset(resets);
         self.record_step("sessions", resets.sessions.as_str().into())
             .await;
