@@ -13,6 +13,7 @@ use microagent_linux_host::confine::jail as confined;
 use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::launch::{Launch, Running};
+use microagent_linux_host::user_network::reach::Reach;
 use microagent_linux_host::user_network::relay::Relay;
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
@@ -20,7 +21,7 @@ use microagent_os::local_socket::SocketError;
 use microagent_os::{FsError, fs};
 use microagent_supervisor::backend::{
     BackendError, BackendErrorKind, ConfinementDemand, ConfinementPart, ConfinementReport, Console,
-    GuestAddresses, GuestListener, LaunchSpec, Launched, LocalFuture, Preparation,
+    GuestAddresses, GuestListener, GuestNic, LaunchSpec, Launched, LocalFuture, Preparation,
 };
 use microagent_types::VsockPort;
 use tokio::net::unix::pipe;
@@ -63,8 +64,8 @@ pub(crate) struct FirecrackerPreparation {
 /// The network engine and our end of the wire.
 struct Engine {
     passt: Running,
-    /// Gone once the relay has it.
-    wire: Option<OwnedFd>,
+    /// Gone once the relay has them.
+    wire: Option<(OwnedFd, Reach)>,
 }
 
 /// A child in its own root that will be Firecracker.
@@ -94,7 +95,7 @@ impl FirecrackerPreparation {
         }
     }
 
-    async fn start_passt(&mut self, addresses: &GuestAddresses) -> Result<(), BackendError> {
+    async fn start_passt(&mut self, nic: &GuestNic) -> Result<(), BackendError> {
         let program = self.tools.passt().map_err(|error| {
             BackendError::new(BackendErrorKind::Unsupported, PASST, error).with_hint(PASST_HINT)
         })?;
@@ -106,11 +107,12 @@ impl FirecrackerPreparation {
             .map_err(passt_failed)?;
         let (wire, wire_of_passt) = user_network::socket_pair()
             .map_err(|error| passt_failed(StartError::NetworkSocket(error)))?;
-        let with_v6 = matches!(addresses, GuestAddresses::Static { v6: Some(_), .. });
+        let with_v6 = matches!(nic.addresses, GuestAddresses::Static { v6: Some(_), .. });
+        let reach = user_network::reach(nic, features).map_err(passt_failed)?;
         let passt = Launch {
             name: PASST,
             program,
-            arguments: user_network::arguments(with_v6, features),
+            arguments: user_network::arguments(with_v6, features, &nic.openings),
             working_folder: "/".into(),
             search_path: self.tools.search_path().to_owned(),
             descriptors: vec![(PASST_SOCKET, wire_of_passt)],
@@ -118,7 +120,7 @@ impl FirecrackerPreparation {
         let passt = passt.start_helper().map_err(passt_failed)?;
         self.engine = Some(Engine {
             passt,
-            wire: Some(wire),
+            wire: Some((wire, reach)),
         });
         Ok(())
     }
@@ -126,11 +128,11 @@ impl FirecrackerPreparation {
     /// Ties the guest's tap to the engine.
     fn start_relay(&mut self, packet_socket: OwnedFd) -> Result<(), BackendError> {
         let wire = self.engine.as_mut().and_then(|engine| engine.wire.take());
-        let Some(wire) = wire else {
+        let Some((wire, reach)) = wire else {
             return Ok(());
         };
-        let relay =
-            Relay::start(packet_socket, wire).map_err(|error| failed(StartError::Relay(error)))?;
+        let relay = Relay::start(packet_socket, wire, reach)
+            .map_err(|error| failed(StartError::Relay(error)))?;
         let engine = self.engine.take();
         self.network = engine.map(|engine| Network::new(engine.passt, relay));
         Ok(())
@@ -349,8 +351,8 @@ impl Preparation for FirecrackerPreparation {
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
-            match self.spec.nic.as_ref().map(|nic| nic.addresses.clone()) {
-                Some(addresses) => self.start_passt(&addresses).await,
+            match self.spec.nic.clone() {
+                Some(nic) => self.start_passt(&nic).await,
                 None => Ok(()),
             }
         })

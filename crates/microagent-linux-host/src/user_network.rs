@@ -23,7 +23,7 @@ pub mod relay;
 #[cfg(target_os = "linux")]
 pub mod wire;
 #[cfg(target_os = "linux")]
-pub use linux::{host_has_ipv6_route, locality, observe, socket_pair};
+pub use linux::{host_has_ipv6_route, observe, reach, socket_pair};
 
 /// The program.
 pub const PASST: &str = "passt";

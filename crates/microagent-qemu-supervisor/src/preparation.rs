@@ -16,7 +16,6 @@ use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::host_report;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
-use microagent_linux_host::user_network::reach::Reach;
 use microagent_linux_host::user_network::wire::Wire;
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
@@ -149,6 +148,7 @@ impl QemuPreparation {
         let (socket, vmm_end) = user_network::socket_pair().map_err(socket_failure)?;
         let (passt_end, passt_socket) = user_network::socket_pair().map_err(socket_failure)?;
         let with_v6 = matches!(nic.addresses, GuestAddresses::Static { v6: Some(_), .. });
+        let reach = user_network::reach(&nic, features).map_err(|error| failed(PASST, error))?;
         let passt = Launch {
             name: PASST,
             program,
@@ -158,12 +158,6 @@ impl QemuPreparation {
             descriptors: vec![(PASST_SOCKET, passt_socket)],
         };
         let passt = passt.start_helper().map_err(|error| failed(PASST, error))?;
-        let reach = Reach {
-            locality: user_network::locality().map_err(|error| failed(PASST, error))?,
-            openings: nic.openings,
-            name_servers: nic.name_servers,
-            dns_over_tcp: features.map_host_loopback,
-        };
         let wire = match Wire::begin(vmm_end, passt_end, reach) {
             Ok(wire) => wire,
             Err(error) => {

@@ -153,6 +153,8 @@ fn a_nic_without_a_network_of_its_own_is_refused_and_the_engine_ended() {
             mode: NetworkMode::Nat,
             mac: [2, 0, 0, 0, 0, 1],
             addresses: GuestAddresses::Dhcp,
+            name_servers: Vec::new(),
+            openings: Vec::new(),
         }));
         preparation.start_network().await.unwrap();
         assert_eq!(children().len(), 1);

@@ -1,5 +1,6 @@
 //! Asking this host's `passt` and routes, and the socket pair. Calls only.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -9,8 +10,11 @@ use microagent_os::FsError;
 use microagent_os::fs;
 use microagent_os::local_socket;
 use microagent_os::process::{Conversation, ConversationError, Spawn};
+use microagent_supervisor::backend::GuestNic;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::locality::{Locality, Tables};
+use super::reach::Reach;
 use super::{PasstFeatures, default_route_in, features_in};
 
 const FIB_TRIE: &str = "/proc/net/fib_trie";
@@ -19,6 +23,8 @@ const IF_INET6: &str = "/proc/net/if_inet6";
 const IPV6_ROUTE: &str = "/proc/net/ipv6_route";
 /// A table that is longer is not read: a host with that many routes is a router of the internet.
 const TABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How old the knowledge of the host's own networks gets while a VM runs.
+const LOCALITY_INTERVAL: Duration = Duration::from_secs(10);
 const HELP: Conversation = Conversation {
     limit: Duration::from_secs(2),
     stdout_bytes_max: 64 * 1024,
@@ -40,7 +46,7 @@ pub fn host_has_ipv6_route() -> bool {
 }
 
 /// What is this host's own and near it, now. Blocks for as long as the kernel prints its tables.
-pub fn locality() -> Result<Locality, FsError> {
+fn locality() -> Result<Locality, FsError> {
     let [fib_trie, route, if_inet6, ipv6_route] =
         [FIB_TRIE, ROUTE, IF_INET6, IPV6_ROUTE].map(table);
     Ok(Locality::read(Tables {
@@ -49,6 +55,33 @@ pub fn locality() -> Result<Locality, FsError> {
         if_inet6: &if_inet6?,
         ipv6_route: &ipv6_route?,
     }))
+}
+
+/// What the guest behind this NIC may reach, as things are now.
+pub fn reach(nic: &GuestNic, features: PasstFeatures) -> Result<Reach, FsError> {
+    Ok(Reach {
+        locality: locality()?,
+        openings: nic.openings.clone(),
+        name_servers: nic.name_servers.clone(),
+        dns_over_tcp: features.map_host_loopback,
+    })
+}
+
+/// Looks again and again, without end: a host that moves to another network takes what is local
+/// with it.
+pub(super) async fn keep_locality(reach: &RefCell<Reach>) {
+    let mut interval = interval(LOCALITY_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is now, and what is known is new.
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        match tokio::task::spawn_blocking(locality).await {
+            Ok(Ok(locality)) => reach.borrow_mut().locality = locality,
+            Ok(Err(error)) => tracing::warn!(%error, "the host's networks can't be told"),
+            Err(error) => tracing::warn!(%error, "the host's networks are not looked at"),
+        }
+    }
 }
 
 /// A kernel without IPv6 has no table of it.

@@ -1,7 +1,7 @@
 //! Frames both ways between a tap's packet socket and `passt`, for a VMM that knows only taps.
 //!
 //! One task of the monitor's loop with one buffer a direction: what the other side does not take is
-//! not read. Frames that can't pass are dropped, as a wire would. Both descriptors close with the
+//! not read. Frames that can't pass, or may not, are dropped, as a wire would. Both descriptors close with the
 //! task, and with them every way between guest and host.
 
 use std::cell::RefCell;
@@ -15,6 +15,8 @@ use tokio::net::{UnixDatagram, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::frame::{FRAME_BYTES, HEADER_BYTES, LENGTH_BYTES, complete, frame_length};
+use super::linux;
+use super::reach::Reach;
 
 /// A relay at work.
 #[derive(Debug)]
@@ -25,17 +27,19 @@ pub struct Relay {
 impl Relay {
     /// Begins between the packet socket, which must not block, and the socket to `passt`. Must be
     /// called inside a `LocalSet`.
-    pub fn start(packet: OwnedFd, wire: OwnedFd) -> io::Result<Self> {
+    pub fn start(packet: OwnedFd, wire: OwnedFd, reach: Reach) -> io::Result<Self> {
         // The type is that of another family; of it only `recv` and `send` of whole messages are
         // used, which a packet socket knows as well.
         let packet = UnixDatagram::from_std(StdUnixDatagram::from(packet))?;
         let wire = StdUnixStream::from(wire);
         wire.set_nonblocking(true)?;
         let (from_passt, to_passt) = UnixStream::from_std(wire)?.into_split();
+        let reach = RefCell::new(reach);
         let task = tokio::task::spawn_local(async move {
             let outcome = tokio::select! {
-                outcome = carry_out(&packet, to_passt) => outcome,
+                outcome = carry_out(&packet, to_passt, &reach) => outcome,
                 outcome = carry_in(from_passt, &packet) => outcome,
+                () = linux::keep_locality(&reach) => Ok(()),
             };
             // The network engine's end is told by its own watcher.
             if let Err(error) = outcome {
@@ -67,7 +71,11 @@ impl Drop for Relay {
 }
 
 /// From the guest to `passt`.
-async fn carry_out(packet: &UnixDatagram, mut wire: OwnedWriteHalf) -> io::Result<()> {
+async fn carry_out(
+    packet: &UnixDatagram,
+    mut wire: OwnedWriteHalf,
+    reach: &RefCell<Reach>,
+) -> io::Result<()> {
     let mut buffer = vec![0u8; HEADER_BYTES + FRAME_BYTES.end() + 1];
     loop {
         let read = match packet.recv(&mut buffer).await {
@@ -79,7 +87,7 @@ async fn carry_out(packet: &UnixDatagram, mut wire: OwnedWriteHalf) -> io::Resul
         let Some((header, frame)) = buffer[..read].split_first_chunk_mut::<HEADER_BYTES>() else {
             continue;
         };
-        if complete(*header, frame).is_err() {
+        if complete(*header, frame).is_err() || !reach.borrow().admits(frame) {
             continue;
         }
         let length = u32::try_from(frame.len()).expect("a frame is below 64 KiB");
@@ -112,6 +120,7 @@ async fn carry_in(mut wire: OwnedReadHalf, packet: &UnixDatagram) -> io::Result<
 mod tests {
     use super::*;
     use crate::test_loop::in_loop;
+    use crate::user_network::locality::Locality;
     use microagent_os::local_socket;
     use std::time::Duration;
 
@@ -129,6 +138,22 @@ mod tests {
         (ours.into_descriptor(), theirs.into_async().unwrap())
     }
 
+    fn reach() -> Reach {
+        Reach {
+            locality: Locality::default(),
+            openings: Vec::new(),
+            name_servers: Vec::new(),
+            dns_over_tcp: false,
+        }
+    }
+
+    /// An ARP frame of so many bytes.
+    fn arp(bytes: usize) -> Vec<u8> {
+        let mut frame = vec![2; bytes];
+        frame[12..14].copy_from_slice(&[0x08, 0x06]);
+        frame
+    }
+
     fn from_guest(frame: &[u8]) -> Vec<u8> {
         [&[0; HEADER_BYTES], frame].concat()
     }
@@ -138,15 +163,15 @@ mod tests {
         in_loop(async {
             let (packet, guest) = packets();
             let (ours, mut passt) = wire();
-            let _relay = Relay::start(packet, ours).unwrap();
-            // Too short, then one that passes.
-            for frame in [&[1; 5][..], &[2; 60]] {
+            let _relay = Relay::start(packet, ours, reach()).unwrap();
+            // Too short, of a kind that goes nowhere, then one that passes.
+            for frame in [&[1; 5][..], &[2; 60], &arp(60)] {
                 guest.send(&from_guest(frame)).await.unwrap();
             }
             let mut said = [0u8; 64];
             passt.read_exact(&mut said).await.unwrap();
             assert_eq!(said[..4], 60u32.to_be_bytes());
-            assert_eq!(said[4..], [2; 60]);
+            assert_eq!(said[4..], arp(60));
             let answer = [&20u32.to_be_bytes()[..], &[3; 20]].concat();
             passt.write_all(&answer).await.unwrap();
             let mut heard = [0u8; 100];
@@ -161,7 +186,7 @@ mod tests {
         in_loop(async {
             let (packet, guest) = packets();
             let (ours, mut passt) = wire();
-            let relay = Relay::start(packet, ours).unwrap();
+            let relay = Relay::start(packet, ours, reach()).unwrap();
             tokio::time::sleep(Duration::from_millis(10)).await;
             relay.cut().await;
             assert_eq!(passt.read(&mut [0; 1]).await.unwrap(), 0);
@@ -176,7 +201,7 @@ mod tests {
         in_loop(async {
             let (packet, _guest) = packets();
             let (ours, mut passt) = wire();
-            let _relay = Relay::start(packet, ours).unwrap();
+            let _relay = Relay::start(packet, ours, reach()).unwrap();
             passt.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
             assert_eq!(passt.read(&mut [0; 1]).await.unwrap(), 0);
         });

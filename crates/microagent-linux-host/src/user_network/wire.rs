@@ -13,13 +13,11 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::linux;
 use super::reach::Reach;
@@ -29,8 +27,6 @@ const LENGTH_BYTES: usize = 4;
 const FRAME_BYTES_MAX: usize = 65535 + 18;
 /// Bytes held of one direction: some frames at once, since each read costs the same.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// How old the knowledge of the host's own networks gets while a VM runs.
-const LOCALITY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A wire in use.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ impl Wire {
             let outcome = tokio::select! {
                 outcome = carry_out(from_vmm, to_passt, &reach) => outcome,
                 outcome = carry_in(from_passt, to_vmm) => outcome,
-                () = keep_locality(&reach) => Ok(()),
+                () = linux::keep_locality(&reach) => Ok(()),
             };
             // The end of either side is told by who watches its process.
             if let Err(error) = outcome {
@@ -150,23 +146,6 @@ async fn carry_in(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result
             return Ok(());
         }
         to.write_all(&buffer[..read]).await?;
-    }
-}
-
-/// A host that moves to another network takes what is local with it.
-async fn keep_locality(reach: &RefCell<Reach>) {
-    let mut interval = interval(LOCALITY_INTERVAL);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is now, and what is known is new.
-    interval.tick().await;
-    loop {
-        interval.tick().await;
-        match tokio::task::spawn_blocking(linux::locality).await {
-            Ok(Ok(locality)) => reach.borrow_mut().locality = locality,
-            Ok(Err(error)) => tracing::warn!(%error, "the host's networks can't be told"),
-            // The monitor ends.
-            Err(_) => return,
-        }
     }
 }
 
