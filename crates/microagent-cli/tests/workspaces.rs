@@ -83,6 +83,10 @@ fn main() -> ExitCode {
             a_history_is_shown_verified_and_shows_an_edit,
         ),
         (
+            "values_of_an_environment_are_shown_only_when_asked_for",
+            values_of_an_environment_are_shown_only_when_asked_for,
+        ),
+        (
             "a_wait_ends_with_the_vm_or_with_its_limit",
             a_wait_ends_with_the_vm_or_with_its_limit,
         ),
@@ -538,6 +542,15 @@ fn a_history_is_shown_verified_and_shows_an_edit() {
         .json()
         .unwrap();
     assert_eq!(last["events"][0]["state"], "halted");
+    let time = last["events"][0]["time"].as_str().unwrap();
+    let since = |moment: &str| {
+        let line = ["events", "--since", moment, "--json", "web"];
+        let document = installed.does(&line).expect_code(0).unwrap().json();
+        document.unwrap()["events"].as_array().unwrap().len()
+    };
+    assert_eq!(since(time), 1, "the moment itself is in");
+    assert_eq!(since("1h"), shown.lines().count());
+    assert_eq!(since("9999-12-31"), 0);
     let followed = installed
         .does(&["events", "--follow", "--json", "web"])
         .expect_code(0)
@@ -592,4 +605,33 @@ fn a_wait_ends_with_the_vm_or_with_its_limit() {
             .stdout_text(),
         "web stopped\n"
     );
+}
+
+fn values_of_an_environment_are_shown_only_when_asked_for() {
+    let installed = Installed::new();
+    let line = [
+        "create",
+        "web",
+        "--image",
+        "oci:image",
+        "--kernel",
+        "kernel",
+        "--env",
+        "TOKEN=s3cret",
+    ];
+    installed.does(&line).expect_code(0).unwrap();
+    let page = |flags: &[&str]| {
+        let line = [&["status"][..], flags, &["web"]].concat();
+        installed.does(&line).expect_code(0).unwrap().stdout_text()
+    };
+    for hidden in [page(&[]), page(&["--json"])] {
+        assert!(!hidden.contains("s3cret"), "{hidden}");
+    }
+    let shown = page(&["--show-env"]);
+    assert!(shown.contains("env          TOKEN=s3cret\n"), "{shown}");
+    let document: serde_json::Value =
+        serde_json::from_str(&page(&["--show-env", "--json"])).unwrap();
+    let variables = document["env"].as_array().unwrap();
+    let token = serde_json::json!({ "name": "TOKEN", "value": "s3cret" });
+    assert!(variables.contains(&token), "{variables:?}");
 }

@@ -65,6 +65,9 @@ pub struct RuntimeRecord {
     /// The guest, from its hello.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<GuestRecord>,
+    /// When the guest confirmed the files of its first boot; the workspace record has it for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_delivered: Option<Timestamp>,
     /// How the VM ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shutdown: Option<ShutdownRecord>,
@@ -409,6 +412,7 @@ impl RuntimeRecord {
             resting_state: None,
             network: None,
             guest: None,
+            files_delivered: None,
             shutdown: None,
             exit: None,
             quarantine: None,

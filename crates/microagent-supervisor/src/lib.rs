@@ -24,6 +24,7 @@ mod interrupts;
 mod launch_record;
 mod monitor;
 mod monitor_client;
+mod monitor_log;
 mod observe;
 mod once;
 mod origin;

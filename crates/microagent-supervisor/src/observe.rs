@@ -140,6 +140,10 @@ fn observe_once(context: &Context<'_>, repair: Repair) -> Result<Looked, Fault> 
         return lost_record(context, workspace, spec, observation.facts, repair, &why);
     };
     let state = runtime.value.state().map_err(|error| integrity(&error))?;
+    let workspace = match repair {
+        Repair::Allowed => with_files_delivered(context, workspace, &runtime.value)?,
+        Repair::None => workspace,
+    };
     let mut observed = Observed {
         workspace,
         spec,
@@ -465,6 +469,21 @@ fn lost_record(
         status: None,
         event: Some(event),
     })))
+}
+
+/// What a monitor has recorded of the first boot's files, copied to where it stays: the monitor does not
+/// write the workspace record, whoever holds the lock does.
+fn with_files_delivered(
+    context: &Context<'_>,
+    mut workspace: Stored<WorkspaceRecord>,
+    runtime: &RuntimeRecord,
+) -> Result<Stored<WorkspaceRecord>, Fault> {
+    if workspace.value.files_delivered.is_none() && runtime.files_delivered.is_some() {
+        workspace.value.files_delivered = runtime.files_delivered;
+        record_store::write(&context.paths.workspace_record(), &workspace)
+            .map_err(|error| record_fault(&error))?;
+    }
+    Ok(workspace)
 }
 
 fn lease_is_held(paths: &WorkspacePaths) -> bool {

@@ -16,6 +16,7 @@ use crate::launch_record::{
     LaunchDocument, REPORT_BYTES_MAX, START_PIPE_NUMBER, StartReport, StartVerdict,
 };
 use crate::monitor_client::{MonitorClient, MonitorError};
+use crate::monitor_log;
 use crate::observe::{
     Observed, Repair, append, ask_status, observe, read_workspace, socket_folder,
 };
@@ -60,8 +61,6 @@ const STATUS_LIMIT: Duration = Duration::from_secs(2);
 const KERNEL_BYTES_MAX: u64 = 256 << 20;
 const INITRAMFS_BYTES_MAX: u64 = 64 << 20;
 const READ_BYTES: usize = 16 * 1024;
-/// A boot begins a new log when the old one is longer.
-const MONITOR_LOG_BYTES_MAX: u64 = 2 << 20;
 
 /// Whether the workload of the workspace runs at boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -428,11 +427,8 @@ impl Boot {
 
 /// The monitor's log for one more boot; one that has grown too long is set aside first.
 fn open_monitor_log(context: &Context<'_>) -> Result<std::fs::File, FsError> {
-    let path = context.paths.monitor_log(Rotation::Current);
-    if fs::metadata(&path).is_ok_and(|found| found.len() > MONITOR_LOG_BYTES_MAX) {
-        fs::rename(&path, &context.paths.monitor_log(Rotation::Previous))?;
-    }
-    fs::open_append(&path)
+    monitor_log::bound(&context.paths)?;
+    fs::open_append(&context.paths.monitor_log(Rotation::Current))
 }
 
 /// What a monitor's environment holds: what every child has, and the variables of ours that say which

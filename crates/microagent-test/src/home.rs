@@ -149,11 +149,16 @@ pub struct ProcessSeen {
 impl ProcessSeen {
     /// Ends it at once. One that is gone is no error.
     pub fn end(&self) {
+        self.signal(crate::cli::Signal::KILL);
+    }
+
+    /// Sends it a signal. One that is gone is no error.
+    pub fn signal(&self, signal: crate::cli::Signal) {
         if let Some(pid) = i32::try_from(self.pid)
             .ok()
             .and_then(rustix::process::Pid::from_raw)
         {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 }

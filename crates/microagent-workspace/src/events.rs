@@ -10,13 +10,15 @@ pub use microagent_state::event_chain::{ChainFault, ChainReport};
 use microagent_state::event_log::{EventLog, ReadFrom};
 use microagent_state::event_record::Event;
 use microagent_state::lease;
-use microagent_types::WorkspaceName;
+use microagent_types::{Timestamp, WorkspaceName};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Between two looks at whether a history has grown. Nobody's readiness waits for it.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 
-/// The stored lines of a history, oldest first, byte for byte, at most the last `tail`.
+/// The stored lines of a history, oldest first, byte for byte: those since a moment, if one is given,
+/// and of these at most the last `tail`. A line that is no event is never left out for its time.
 ///
 /// # Errors
 /// When there is no such workspace or its history can't be read.
@@ -24,17 +26,24 @@ pub fn events(
     context: &Context,
     name: &WorkspaceName,
     tail: Option<usize>,
+    since: Option<Timestamp>,
 ) -> Result<Vec<String>, WorkspaceError> {
     let existing = existing::find(context, name)?;
     let log = EventLog::new(&existing.paths, existing.record.id);
-    let mut lines = Vec::new();
+    let mut lines = VecDeque::new();
     for line in log.lines(ReadFrom::Start)? {
-        lines.push(String::from_utf8_lossy(&line?).into_owned());
+        let line = line?;
+        let is_earlier = since
+            .is_some_and(|since| Event::from_line(&line).is_ok_and(|event| event.time < since));
+        if is_earlier {
+            continue;
+        }
+        lines.push_back(String::from_utf8_lossy(&line).into_owned());
         if tail.is_some_and(|tail| lines.len() > tail) {
-            lines.remove(0);
+            lines.pop_front();
         }
     }
-    Ok(lines)
+    Ok(lines.into())
 }
 
 /// Checks numbers and hashes of the whole history.

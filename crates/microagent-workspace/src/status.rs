@@ -39,3 +39,19 @@ pub fn status(
         .into()
     })
 }
+
+/// The environment of a workspace with its values, in the order of the record. `status` tells the names
+/// only, since values may be secrets.
+///
+/// # Errors
+/// When there is no such workspace or its record is damaged.
+pub fn environment(
+    context: &Context,
+    name: &WorkspaceName,
+) -> Result<Vec<(String, String)>, WorkspaceError> {
+    let existing = existing::find(context, name)?;
+    let variables = existing.record.config.env.iter();
+    Ok(variables
+        .map(|(name, value)| (name.as_str().to_owned(), value.to_owned()))
+        .collect())
+}

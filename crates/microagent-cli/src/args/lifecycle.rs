@@ -256,10 +256,15 @@ impl std::str::FromStr for WaitFor {
 #[command(after_help = "\
 Examples:
   microagent status web
-  microagent status --json web")]
+  microagent status --json web
+  microagent status --show-env web")]
 pub(crate) struct StatusArgs {
     /// Which workspace
     pub(crate) name: WorkspaceName,
+
+    /// Show the values of its environment, which may be secrets
+    #[arg(long)]
+    pub(crate) show_env: bool,
 }
 
 /// The states of `product.md` section 2.
@@ -321,6 +326,7 @@ pub(crate) struct PsArgs {
 #[command(after_help = "\
 Examples:
   microagent events web
+  microagent events --since 10m web
   microagent events --follow --json web
   microagent events --verify web")]
 pub(crate) struct EventsArgs {
@@ -335,7 +341,11 @@ pub(crate) struct EventsArgs {
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) tail: Option<usize>,
 
+    /// Only events since then: 10m (ago), 2026-03-04 or 2026-03-04T09:12:43Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<super::moment::MomentArg>,
+
     /// Check the numbers and the hash chain of the whole history
-    #[arg(long, conflicts_with_all = ["follow", "tail"])]
+    #[arg(long, conflicts_with_all = ["follow", "tail", "since"])]
     pub(crate) verify: bool,
 }

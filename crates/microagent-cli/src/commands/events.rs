@@ -1,5 +1,6 @@
 //! `events`: the history of a workspace, its verification, and what is still to come.
 
+use microagent_os::clock;
 use microagent_wire::exit_code;
 use microagent_wire::supervisor::response::Event;
 use microagent_workspace::events::{self, ChainFault, ChainReport};
@@ -24,7 +25,8 @@ pub(crate) fn perform(
     if args.verify {
         return verify(args, &context, printer);
     }
-    let stored = events::events(&context, &args.name, args.tail)
+    let since = args.since.map(|moment| moment.resolve(clock::now()));
+    let stored = events::events(&context, &args.name, args.tail, since)
         .map_err(|error| Failure::of_library(&error))?;
     if !args.follow {
         printer.value(

@@ -4,10 +4,13 @@ mod bad_host;
 mod bad_image;
 mod bulk;
 mod crashes;
+mod durability;
+mod dying;
 mod endings;
 mod full_disk;
 mod host;
 mod interrupts;
+mod lifecycle;
 pub(crate) mod odd_tree;
 mod settings;
 mod sources;
@@ -32,6 +35,9 @@ pub(crate) fn all() -> Vec<Case> {
         full_disk::cases(),
         interrupts::cases(),
         crashes::cases(),
+        lifecycle::cases(),
+        dying::cases(),
+        durability::cases(),
     ]
     .into_iter()
     .flatten()

@@ -3,6 +3,8 @@
 pub(crate) mod backend;
 pub(crate) mod case;
 pub(crate) mod check;
+pub(crate) mod dumb_init;
 pub(crate) mod guest;
 pub(crate) mod small_disk;
+pub(crate) mod workspace;
 pub(crate) mod world;

@@ -108,7 +108,12 @@ impl World {
 
     /// The command, in a home of the case's own.
     pub(crate) fn microagent_in(&self, home: &Home) -> Program {
-        Program::at(self.prefix.join("bin/microagent"))
+        self.microagent_at(&self.prefix.join("bin/microagent"), home)
+    }
+
+    /// The command of another installation.
+    pub(crate) fn microagent_at(&self, program: &Path, home: &Home) -> Program {
+        Program::at(program)
             .of(home)
             .env(PRODUCT_BACKEND_VARIABLE, self.backend.name())
             .limit(self.limit(RUN_LIMIT))

@@ -426,11 +426,7 @@ impl Owner<'_> {
         if let Err(fault) = settle_vcpus(vm.as_deref(), |vm| vm.resume()).await {
             return self.vcpus_failed(client, fault).await;
         }
-        if let Some(control) = &self.control {
-            control.sender.send(&HostMessage::Clock {
-                time_unix_us: clock::unix_us(),
-            });
-        }
+        self.set_guest_clock();
         self.restart_heartbeat();
         self.book
             .enter(State::Running(RunningReason::Resumed), None);

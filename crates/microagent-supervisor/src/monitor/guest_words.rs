@@ -248,13 +248,16 @@ impl Owner<'_> {
     }
 
     async fn files_delivered(&mut self, entries: u64, bytes: u64) {
-        super::first_boot::remove(&self.plan);
+        self.book.record_mut().files_delivered = Some(clock::now());
         let delivered = self
             .book
             .event(EventType::FilesDelivered)
             .with("entries", entries)
             .with("bytes", bytes);
-        self.book.append_later(vec![delivered]).await;
+        // Recorded before the host's copies go: what a crash leaves is never delivered twice, since the
+        // guest may have changed it meanwhile.
+        self.book.commit(vec![delivered]).await;
+        super::first_boot::remove(&self.plan);
     }
 
     async fn workload_exited(

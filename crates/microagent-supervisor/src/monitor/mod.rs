@@ -5,8 +5,8 @@
 //! loop) with `launching`, `guest_words`, `acts`, `quarantine`, `requests` and `ending`, `event`
 //! (everything that can happen) and `timers`; then `book` and `recorder` (what is written), `control`
 //! (the guest's connection) with `boot_spec` and `first_boot`, `serial` (its console), `local_api` (other
-//! processes of this user), `sessions`, `publish`, `mediation` with `target`, what is recorded of them in `traffic`, and what they share: `bridge`, `frame_stream`,
-//! `rate`, `start_pipe`.
+//! processes of this user), `sessions`, `publish`, `mediation` with `target`, what is recorded of them in
+//! `traffic`, and what they share: `bridge`, `frame_stream`, `rate`, `start_pipe`, `upkeep`.
 
 mod acts;
 mod book;
@@ -35,5 +35,6 @@ mod start_pipe;
 mod target;
 mod timers;
 mod traffic;
+mod upkeep;
 
 pub(crate) use run::run;

@@ -23,6 +23,7 @@ use super::requests::Waiting;
 use super::serial::SharedConsole;
 use super::start_pipe::StartPipe;
 use super::timers::{Timer, Timers};
+use super::upkeep::SleepWatch;
 use super::{boot, control, local_api};
 use crate::backend::{Vm, VmEvent, VmExit};
 use crate::origin::Origin;
@@ -154,6 +155,7 @@ pub(super) struct Owner<'a> {
     pub(super) was_ready: bool,
     pub(super) died_in: Phase,
     pub(super) tasks: Vec<AbortHandle>,
+    pub(super) slept: SleepWatch,
     pub(super) held: Held,
 }
 
@@ -217,6 +219,7 @@ impl<'a> Owner<'a> {
             was_ready: false,
             died_in: Phase::Launch,
             tasks,
+            slept: SleepWatch::new(clock::time_asleep()),
             held: Held {
                 _lease: serving.lease,
                 disks: serving.disks,
@@ -232,6 +235,7 @@ impl<'a> Owner<'a> {
 
     /// Runs until the end of the VM is recorded and everything of the boot is gone.
     pub(super) async fn run(mut self) {
+        self.schedule_upkeep();
         while self.stage != Stage::Done {
             let earliest = self.timers.earliest();
             let due = async {
@@ -336,6 +340,7 @@ impl<'a> Owner<'a> {
                 self.book.append(Vec::new()).await;
             }
             Timer::Waiting => self.waited_enough(),
+            Timer::Upkeep => self.keep_up(),
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) enum Timer {
     Retry,
     /// Sessions that waited for the guest have waited enough.
     Waiting,
+    /// It is time to look at what nobody tells.
+    Upkeep,
 }
 
 /// The timers that run.

@@ -1,0 +1,116 @@
+//! A workspace from create to delete: what its guest wrote stays, every verb does what its name says,
+//! and what makes no sense in a state is refused with the command that would help.
+
+use crate::framework::case::{Case, case};
+use crate::framework::workspace::{Lasting, NAME};
+use crate::framework::world::World;
+use anyhow::{Result, ensure};
+use microagent_test::fsck;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "lifecycle::what_a_guest_wrote_is_there_after_a_halt_and_a_start",
+            kept,
+        ),
+        case(
+            "lifecycle::a_paused_guest_goes_on_where_it_was_and_knows_the_time",
+            paused,
+        ),
+        case(
+            "lifecycle::a_workload_that_ends_is_waited_for_and_its_code_is_kept",
+            workload,
+        ),
+        case("lifecycle::two_starts_at_once_make_one_vm", two_starts),
+    ]
+}
+
+fn kept(world: &World) -> Result<()> {
+    let kept = Lasting::create(world, &["--env", "TOKEN=s3cret"], &[])?;
+    kept.is("prepared", "created")?;
+    kept.refuses(&["exec", NAME, "true"], "wrong_state")?;
+    kept.does(&["start", NAME])?;
+    let running = kept.is("running", "ready")?;
+    ensure!(running["readiness"]["execReady"] == true, "{running:#}");
+    kept.shell("echo kept > /root/note; echo \"$TOKEN\" > /root/token")?;
+    kept.does(&["wait", "--for", "ready", NAME])?;
+    let listed = kept.does(&["ps", "-q"])?.stdout_text();
+    ensure!(listed == format!("{NAME}\n"), "{listed}");
+    kept.refuses(&["delete", "--yes", NAME], "wrong_state")?;
+
+    kept.does(&["halt", NAME])?;
+    let halted = kept.status()?;
+    ensure!(halted["state"] == "halted", "{halted:#}");
+    ensure!(halted["vm"].is_null(), "{halted:#}");
+    ensure!(kept.does(&["ps", "-q"])?.stdout.is_empty());
+    crate::framework::check::processes_gone(world, kept.home())?;
+    fsck::clean(&kept.disk())?;
+
+    kept.does(&["start", NAME])?;
+    ensure!(kept.shell("cat /root/note /root/token")? == "kept\ns3cret\n");
+    kept.does(&["stop", NAME])?;
+    kept.is("stopped", "stopped")?;
+    kept.does(&["start", NAME])?;
+    ensure!(kept.shell("cat /root/note")? == "kept\n");
+    kept.does(&["quarantine", "--note", "case 17", NAME])?;
+    kept.refuses(&["exec", NAME, "true"], "wrong_state")?;
+    kept.refuses(&["start", NAME], "wrong_state")?;
+    kept.does(&["kill", NAME])?;
+    let killed = kept.is("stopped", "killed")?;
+    ensure!(killed["quarantine"]["active"] == false, "{killed:#}");
+    kept.ends_well()
+}
+
+fn paused(world: &World) -> Result<()> {
+    let kept = Lasting::create(world, &[], &[])?;
+    kept.does(&["start", NAME])?;
+    kept.does(&["pause", NAME])?;
+    kept.is("paused", "paused")?;
+    kept.refuses(&["exec", NAME, "true"], "wrong_state")?;
+    kept.refuses(&["halt", NAME], "wrong_state")?;
+    // Long enough for a guest's clock that was not told to show it.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    kept.does(&["resume", NAME])?;
+    kept.is("running", "resumed")?;
+    let before = seconds();
+    let guest: u64 = kept.shell("date +%s")?.trim().parse()?;
+    ensure!(
+        (before.saturating_sub(1)..=seconds() + 1).contains(&guest),
+        "the guest says {guest}, the host {before}"
+    );
+    kept.does(&["kill", NAME])?;
+    kept.ends_well()
+}
+
+fn seconds() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+fn workload(world: &World) -> Result<()> {
+    let command = ["sh", "-c", "echo on the console; sleep 1; exit 7"];
+    let kept = Lasting::create(world, &[], &command)?;
+    kept.does(&["start", NAME])?;
+    let waited = kept.line(&["wait", "--json", NAME]).run()?.json()?;
+    let result = &waited["results"][0];
+    ensure!(result["exit"]["code"] == 7, "{waited:#}");
+    let status = kept.status()?;
+    ensure!(status["state"] == "failed", "{status:#}");
+    ensure!(status["exit"]["code"] == 7, "{status:#}");
+    ensure!(kept.console().contains("on the console"));
+    fsck::clean(&kept.disk())?;
+    kept.ends_well()
+}
+
+fn two_starts(world: &World) -> Result<()> {
+    let kept = Lasting::create(world, &[], &[])?;
+    let start = || kept.line(&["start", NAME]).spawn();
+    let (first, second) = (start()?, start()?);
+    let codes = [first.finish()?.code, second.finish()?.code];
+    ensure!(codes.contains(&Some(0)), "{codes:?}");
+    ensure!(kept.processes("qemu-system")?.len() == 1);
+    ensure!(kept.status()?["vm"]["bootCount"] == 1);
+    kept.does(&["kill", NAME])?;
+    kept.ends_well()
+}
