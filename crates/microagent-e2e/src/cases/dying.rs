@@ -80,7 +80,7 @@ fn panics(world: &World) -> Result<()> {
 
 fn vmm(world: &World) -> Result<()> {
     let kept = running(world)?;
-    for process in kept.processes("qemu-system")? {
+    for process in kept.processes(world.backend().vmm())? {
         process.end();
     }
     kept.line(&["wait", NAME]).run()?.expect_code(1)?;
@@ -90,7 +90,7 @@ fn vmm(world: &World) -> Result<()> {
 
 fn monitor(world: &World) -> Result<()> {
     let kept = running(world)?;
-    for process in kept.processes("microagent-qemu-supervisor")? {
+    for process in kept.processes(world.backend().supervisor())? {
         process.end();
     }
     check::processes_gone(world, kept.home())?;
@@ -102,7 +102,7 @@ fn monitor(world: &World) -> Result<()> {
 /// The VMM is stopped in its tracks, so neither guest nor VMM answers anything.
 fn frozen(world: &World) -> Result<()> {
     let kept = running(world)?;
-    for process in kept.processes("qemu-system")? {
+    for process in kept.processes(world.backend().vmm())? {
         process.signal(Signal::STOP);
     }
     let halted = kept

@@ -109,7 +109,7 @@ fn two_starts(world: &World) -> Result<()> {
     let (first, second) = (start()?, start()?);
     let codes = [first.finish()?.code, second.finish()?.code];
     ensure!(codes.contains(&Some(0)), "{codes:?}");
-    ensure!(kept.processes("qemu-system")?.len() == 1);
+    ensure!(kept.processes(world.backend().vmm())?.len() == 1);
     ensure!(kept.status()?["vm"]["bootCount"] == 1);
     kept.does(&["kill", NAME])?;
     kept.ends_well()
