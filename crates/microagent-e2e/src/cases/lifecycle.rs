@@ -98,7 +98,7 @@ fn workload(world: &World) -> Result<()> {
     let status = kept.status()?;
     ensure!(status["state"] == "failed", "{status:#}");
     ensure!(status["exit"]["code"] == 7, "{status:#}");
-    ensure!(kept.console().contains("on the console"));
+    kept.console_says(|console| console.contains("on the console"))?;
     fsck::clean(&kept.disk())?;
     kept.ends_well()
 }

@@ -4,7 +4,6 @@ mod bad_host;
 mod bad_image;
 mod bulk;
 mod crashes;
-mod durability;
 mod dying;
 mod endings;
 mod full_disk;
@@ -37,7 +36,6 @@ pub(crate) fn all() -> Vec<Case> {
         crashes::cases(),
         lifecycle::cases(),
         dying::cases(),
-        durability::cases(),
     ]
     .into_iter()
     .flatten()

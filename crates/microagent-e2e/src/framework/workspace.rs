@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub(crate) const NAME: &str = "kept";
 /// A look at a file that a guest writes to, on a real processor.
 const SEEN_LIMIT: Duration = Duration::from_secs(20);
+/// What is shown of a log when a line has failed.
+const LAST_LINES: usize = 30;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A workspace and its home.
@@ -77,7 +79,7 @@ impl<'a> Lasting<'a> {
         self.line(words)
             .run()?
             .expect_code(code)
-            .with_context(|| format!("microagent {}", words.join(" ")))
+            .with_context(|| format!("microagent {}{}", words.join(" "), self.last_words()))
     }
 
     /// A line for the guest's shell, its stdout.
@@ -135,6 +137,20 @@ impl<'a> Lasting<'a> {
     pub(crate) fn console(&self) -> String {
         let bytes = std::fs::read(self.folder().join("serial.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The end of its console and of its monitor's log, for the reader of a failure.
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder().join("monitor.log")).unwrap_or_default();
+        let end = |text: &str| {
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+        };
+        format!(
+            "\nconsole:\n{}\nmonitor:\n{}",
+            end(&self.console()),
+            end(&log)
+        )
     }
 
     /// Waits until the console says something.
