@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use microagent_os::host_pace;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
@@ -38,7 +39,7 @@ pub enum ApiError {
     #[error(
         "Firecracker did not listen on `{}` within {} ms",
         socket.display(),
-        SOCKET_LIMIT.as_millis()
+        host_pace::limit(SOCKET_LIMIT).as_millis()
     )]
     NoSocket {
         /// The socket.
@@ -58,7 +59,7 @@ pub enum ApiError {
         text: String,
     },
     /// It did not answer.
-    #[error("Firecracker did not answer `{method} {path}` within {} ms", CALL_LIMIT.as_millis())]
+    #[error("Firecracker did not answer `{method} {path}` within {} ms", host_pace::limit(CALL_LIMIT).as_millis())]
     Silent {
         /// What it was asked.
         method: &'static str,
@@ -97,7 +98,7 @@ impl ApiClient {
     /// Connects as soon as the socket is there. Must be called inside a `LocalSet`, where the
     /// connection is served from then on.
     pub async fn connect(socket: PathBuf) -> Result<Self, ApiError> {
-        let deadline = tokio::time::Instant::now() + SOCKET_LIMIT;
+        let deadline = tokio::time::Instant::now() + host_pace::limit(SOCKET_LIMIT);
         let stream = loop {
             match UnixStream::connect(&socket).await {
                 Ok(stream) => break stream,
@@ -135,7 +136,7 @@ impl ApiClient {
 
     /// Makes a call; gives the answer's document.
     pub async fn call(&self, call: &Call) -> Result<Vec<u8>, ApiError> {
-        let exchange = tokio::time::timeout(CALL_LIMIT, self.exchange(call));
+        let exchange = tokio::time::timeout(host_pace::limit(CALL_LIMIT), self.exchange(call));
         let (status, answer) = exchange.await.map_err(|_| ApiError::Silent {
             method: call.method,
             path: call.path.clone(),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
 use microagent_linux_host::confine::jail as confined;
 use microagent_linux_host::confine::message::{Become, Report};
-use microagent_linux_host::confine::{observe, plan};
+use microagent_linux_host::confine::{landlock, observe, plan};
 use microagent_linux_host::launch::{Launch, Running};
 use microagent_linux_host::user_network::reach::Reach;
 use microagent_linux_host::user_network::relay::Relay;
@@ -189,6 +189,8 @@ impl FirecrackerPreparation {
         if self.spec.confinement != ConfinementDemand::Off {
             let report = self.start_confined().await?;
             facts.take_report(&report);
+            // Nothing is started from here on: what will be the VMM waits for its words.
+            facts.landlock = landlock::restrict_monitor(&self.spec, &report);
             tap = report.tap;
         }
         let plan = plan::plan(&facts, self.spec.confinement).map_err(|refusal| {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use microagent_os::fs;
 use microagent_os::local_socket::{self, AsyncListener, SocketError};
+use microagent_os::{fs, host_pace};
 use microagent_supervisor::backend::{GuestListener, GuestStream, LocalFuture};
 use microagent_types::VsockPort;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,7 +64,7 @@ pub enum DialError {
         source: io::Error,
     },
     /// No answer came in time.
-    #[error("no answer from vsock port `{port}` of the guest within {} ms", DIAL_LIMIT.as_millis())]
+    #[error("no answer from vsock port `{port}` of the guest within {} ms", host_pace::limit(DIAL_LIMIT).as_millis())]
     Silent {
         /// The port.
         port: VsockPort,
@@ -100,7 +100,7 @@ impl VsockDialler {
             drop(ticket);
             answer
         });
-        match tokio::time::timeout(DIAL_LIMIT, task).await {
+        match tokio::time::timeout(host_pace::limit(DIAL_LIMIT), task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Err(DialError::Broken {
                 port,
@@ -183,7 +183,7 @@ async fn connect_device(socket: &Path) -> io::Result<UnixStream> {
             }
         }
     };
-    tokio::time::timeout(DIAL_LIMIT, tries)
+    tokio::time::timeout(host_pace::limit(DIAL_LIMIT), tries)
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }

@@ -5,7 +5,7 @@
 //! power can undo) is put right here, once. Nothing here knows what a workspace is.
 //! This crate promises nothing to outsiders.
 //!
-//! In reading order: [`fs`], [`dirs`], [`atomic_file`], [`clone_file`], [`lock`], [`clock`],
+//! In reading order: [`fs`], [`dirs`], [`atomic_file`], [`clone_file`], [`lock`], [`clock`], [`host_pace`],
 //! [`random`], [`crash_point`], [`process`], [`local_socket`], [`terminal`].
 #![allow(
     clippy::disallowed_methods,
@@ -19,6 +19,7 @@ pub mod crash_point;
 pub mod dirs;
 mod error;
 pub mod fs;
+pub mod host_pace;
 pub mod local_socket;
 pub mod lock;
 pub mod process;

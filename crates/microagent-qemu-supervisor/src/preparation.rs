@@ -13,7 +13,7 @@ use std::rc::Rc;
 use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
 use microagent_linux_host::confine::jail::{self, OWN_EXECUTABLE};
 use microagent_linux_host::confine::message::{Become, Report};
-use microagent_linux_host::confine::{observe, plan};
+use microagent_linux_host::confine::{landlock, observe, plan};
 use microagent_linux_host::host_report;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::user_network::wire::Wire;
@@ -323,6 +323,8 @@ impl QemuPreparation {
         if self.spec.confinement != ConfinementDemand::Off {
             let report = self.start_confined().await?;
             facts.take_report(&report);
+            // Nothing is started from here on: what will be the VMM waits for its words.
+            facts.landlock = landlock::restrict_monitor(&self.spec, &report);
         }
         let plan = plan::plan(&facts, self.spec.confinement).map_err(failures::unconfined)?;
         for (part, obstacle) in &plan.missing {

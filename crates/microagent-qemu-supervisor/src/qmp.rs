@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
+use microagent_os::host_pace;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -133,10 +134,11 @@ impl Qmp {
     pub async fn begin(stream: UnixStream) -> Result<(Self, QemuVersion), QmpError> {
         let (reader, writer) = stream.into_split();
         let mut reader = BufReader::new(reader);
-        let greeting = tokio::time::timeout(GREETING_LIMIT, next_line(&mut reader));
+        let greeting =
+            tokio::time::timeout(host_pace::limit(GREETING_LIMIT), next_line(&mut reader));
         let line = greeting.await.map_err(|_| QmpError::Silent {
             command: "the greeting",
-            limit: GREETING_LIMIT,
+            limit: host_pace::limit(GREETING_LIMIT),
         })??;
         let version = line.greeting.ok_or(QmpError::NoGreeting)?.version.qemu;
         let version = QemuVersion {
@@ -196,7 +198,7 @@ impl Qmp {
             .await?;
             answer.await.map_err(|_| QmpError::Gone)
         };
-        let answer = tokio::time::timeout(ANSWER_LIMIT, exchange).await;
+        let answer = tokio::time::timeout(host_pace::limit(ANSWER_LIMIT), exchange).await;
         if let Some(waiting) = self.waiting.borrow_mut().as_mut() {
             waiting.remove(&id);
         }
@@ -210,7 +212,7 @@ impl Qmp {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(QmpError::Silent {
                 command,
-                limit: ANSWER_LIMIT,
+                limit: host_pace::limit(ANSWER_LIMIT),
             }),
         }
     }

@@ -14,7 +14,7 @@ use microagent_linux_host::confine::jail::{self, OWN_EXECUTABLE};
 use microagent_linux_host::confine::message::Become;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::vsock_unix::DEVICE_SOCKET;
-use microagent_os::fs;
+use microagent_os::{fs, host_pace};
 use microagent_supervisor::backend::{ConfinementDemand, ConfinementPart, LaunchSpec, RunFolder};
 
 use crate::command_line::VHOST_SOCKET;
@@ -45,7 +45,7 @@ pub(crate) enum VsockDeviceError {
         last_lines: Vec<String>,
     },
     /// It does not listen.
-    #[error("`{VSOCK_DEVICE}` did not listen within {} ms", LISTEN_LIMIT.as_millis())]
+    #[error("`{VSOCK_DEVICE}` did not listen within {} ms", host_pace::limit(LISTEN_LIMIT).as_millis())]
     Silent,
 }
 
@@ -130,7 +130,7 @@ impl Starting {
             _ = self.0.process.ended() => Err(VsockDeviceError::Ended {
                 last_lines: self.0.last_lines.at_the_end().await,
             }),
-            () = tokio::time::sleep(LISTEN_LIMIT) => Err(VsockDeviceError::Silent),
+            () = tokio::time::sleep(host_pace::limit(LISTEN_LIMIT)) => Err(VsockDeviceError::Silent),
         };
         match outcome {
             Ok(()) => Ok(self.0),

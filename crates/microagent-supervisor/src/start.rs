@@ -30,7 +30,7 @@ use microagent_machine::verb::{PendingVerb, Verb};
 use microagent_os::clock::{self, Deadline};
 use microagent_os::local_socket::{self, Stream};
 use microagent_os::process::{self, Child, Session, Signal, Spawn, Stream as ChildStream};
-use microagent_os::{FsError, dirs, fs, random};
+use microagent_os::{FsError, dirs, fs, host_pace, random};
 use microagent_state::RuntimeRecord;
 use microagent_state::event_chain::line_hash;
 use microagent_state::event_record::EventType;
@@ -180,7 +180,7 @@ impl Boot {
             .request
             .options
             .ready_timeout_ms
-            .unwrap_or(READY_LIMIT_MS[usize::from(self.host.accelerator.is_emulation())]);
+            .unwrap_or(ready_limit_ms(&self.host));
         let boot_id = random::boot_id();
         self.record_intent(context, &mut observed, boot_id, ready_limit_ms)?;
         microagent_os::crash_point::pass("start.intent_recorded");
@@ -203,7 +203,7 @@ impl Boot {
             received: Vec::new(),
             lock: Some(lock),
             deadline: Deadline::after(limit),
-            served: Deadline::after(SERVING_LIMIT),
+            served: Deadline::after(host_pace::limit(SERVING_LIMIT)),
             interrupted: None,
             phase: String::new(),
         };
@@ -650,13 +650,20 @@ fn refresh_from_records(context: &mut Context<'_>) {
     }
 }
 
+/// Until the guest must be ready where nobody said: an emulated one, or one on an emulated host, has
+/// longer.
+fn ready_limit_ms(host: &HostReady) -> u64 {
+    let is_slow = host.accelerator.is_emulation() || host_pace::is_emulated();
+    READY_LIMIT_MS[usize::from(is_slow)]
+}
+
 /// Another start is under way: its outcome is this one's.
 fn join(context: &mut Context<'_>, host: &HostReady) -> Result<(), Fault> {
     let limit_ms = context
         .request
         .options
         .ready_timeout_ms
-        .unwrap_or(READY_LIMIT_MS[usize::from(host.accelerator.is_emulation())]);
+        .unwrap_or(ready_limit_ms(host));
     let request = MonitorRequest::new(MonitorOp::Wait {
         what: WaitFor::Ready,
         timeout_ms: Some(limit_ms),

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::supervisors::{self, Surveyed};
 use microagent_boot::{initramfs, kernel_store};
-use microagent_os::fs;
+use microagent_os::{fs, host_pace};
 use microagent_state::paths::StateDirectory;
 use microagent_types::backend::HostOs;
 use microagent_types::{Arch, BackendName, ByteSize};
@@ -209,6 +209,11 @@ fn judge_accelerator(report: &HostReport) -> Check {
             };
             Check::warn("accelerator", format!("emulation (slow): {reason}"), fix)
         }
+        Some(other) if host_pace::is_emulated() => Check::warn(
+            "accelerator",
+            format!("{other} (slow): the host itself is emulated, so longer deadlines hold"),
+            "use a host with a processor of its own",
+        ),
         Some(other) => Check::ok("accelerator", other),
         None => Check::warn("accelerator", "none", "install a backend first"),
     }

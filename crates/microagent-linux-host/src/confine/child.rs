@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use microagent_os::local_socket;
+use microagent_os::{host_pace, local_socket};
 use microagent_supervisor::backend::Console;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -37,7 +37,7 @@ pub enum ConfinedChildError {
         last_lines: Vec<String>,
     },
     /// It did not come further in time.
-    #[error("the child that becomes the VMM was not ready within {} ms", STEP_LIMIT.as_millis())]
+    #[error("the child that becomes the VMM was not ready within {} ms", host_pace::limit(STEP_LIMIT).as_millis())]
     Silent,
     /// It said something strange.
     #[error(transparent)]
@@ -96,14 +96,15 @@ impl ConfinedChild {
             };
             Ok::<_, io::Error>((report, packet_socket))
         };
-        let (report, packet_socket) = match tokio::time::timeout(STEP_LIMIT, exchange).await {
-            Ok(Ok(report)) => report,
-            Ok(Err(error)) => return Err(ended(&running, error).await),
-            Err(_) => {
-                running.process.end_at_once().await;
-                return Err(ConfinedChildError::Silent);
-            }
-        };
+        let (report, packet_socket) =
+            match tokio::time::timeout(host_pace::limit(STEP_LIMIT), exchange).await {
+                Ok(Ok(report)) => report,
+                Ok(Err(error)) => return Err(ended(&running, error).await),
+                Err(_) => {
+                    running.process.end_at_once().await;
+                    return Err(ConfinedChildError::Silent);
+                }
+            };
         let child = Self {
             running,
             control,
@@ -125,7 +126,7 @@ impl ConfinedChild {
             // The socket is closed by the exec, or by the child's end.
             self.control.read(&mut [0u8; 1]).await
         };
-        match tokio::time::timeout(STEP_LIMIT, exchange).await {
+        match tokio::time::timeout(host_pace::limit(STEP_LIMIT), exchange).await {
             Ok(Ok(0)) => Ok(self.running),
             Ok(Ok(_)) => {
                 self.end().await;

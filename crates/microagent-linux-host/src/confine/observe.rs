@@ -5,6 +5,7 @@ use std::path::Path;
 use microagent_os::fs::{self, FileKind};
 use microagent_os::process;
 
+use super::landlock;
 use super::plan::{Availability, HostFacts, Obstacle};
 use super::tree::{SystemFolder, companions_of};
 
@@ -43,7 +44,7 @@ fn facts(privileged: bool, pid_namespace: Availability) -> HostFacts {
         ipc_namespace: Ok(()),
         network_namespace: Ok(()),
         private_root: Ok(()),
-        landlock: Err(Obstacle::NotBuilt),
+        landlock: landlock::availability(),
     }
 }
 

@@ -23,8 +23,6 @@ pub enum Obstacle {
     Needs(ConfinementPart),
     /// The user switched confinement off.
     SwitchedOff,
-    /// This version of ours does not set it up.
-    NotBuilt,
 }
 
 impl fmt::Display for Obstacle {
@@ -33,7 +31,6 @@ impl fmt::Display for Obstacle {
             Self::Host(reason) => formatter.write_str(reason),
             Self::Needs(part) => write!(formatter, "it needs `{}`", part.as_str()),
             Self::SwitchedOff => formatter.write_str("`MICROAGENT_CONFINEMENT` is `off`"),
-            Self::NotBuilt => formatter.write_str("this version does not set it up"),
         }
     }
 }
@@ -183,6 +180,10 @@ pub fn availabilities(facts: &HostFacts) -> Vec<(ConfinementPart, Availability)>
                 ConfinementPart::IpcNamespace => may_unshare(&facts.ipc_namespace),
                 ConfinementPart::NetworkNamespace => may_unshare(&facts.network_namespace),
                 ConfinementPart::PrivateRoot => private_root.clone(),
+                // What still makes mounts for the VMM must have been done with before.
+                ConfinementPart::Landlock if private_root.is_err() => {
+                    Err(Obstacle::Needs(ConfinementPart::PrivateRoot))
+                }
                 ConfinementPart::Landlock => facts.landlock.clone(),
                 ConfinementPart::Seccomp => facts.seccomp.clone(),
             };
@@ -299,6 +300,7 @@ mod tests {
                 ConfinementPart::IpcNamespace,
                 ConfinementPart::NetworkNamespace,
                 ConfinementPart::PrivateRoot,
+                ConfinementPart::Landlock,
             ]
         );
         facts.privileged = true;
@@ -331,13 +333,13 @@ mod tests {
     fn a_refusal_names_every_missing_part_with_its_reason() {
         let mut facts = all();
         facts.landlock = host("the kernel has no Landlock");
-        facts.private_root = Err(Obstacle::NotBuilt);
+        facts.ipc_namespace = host("not allowed");
         assert_eq!(
             plan(&facts, ConfinementDemand::Required)
                 .unwrap_err()
                 .to_string(),
-            "confinement is required and incomplete: `private_root` (this version does not set it \
-             up), `landlock` (the kernel has no Landlock)"
+            "confinement is required and incomplete: `ipc_namespace` (not allowed), `landlock` (the \
+             kernel has no Landlock)"
         );
     }
 }

@@ -15,7 +15,7 @@ use microagent_machine::admission::{Admission, Situation, WaitFor, admit};
 use microagent_machine::plan::{GuestSync as SyncPlan, Plan};
 use microagent_machine::state::{RunningReason, State};
 use microagent_machine::verb::{Arbitration, PendingVerb, Verb, arbitrate};
-use microagent_os::{clock, random};
+use microagent_os::{clock, host_pace, random};
 use microagent_state::event_record::{EventType, NewEvent};
 use microagent_types::Timestamp;
 use microagent_wire::fault::{Fault, FaultKind, OvertakenBy};
@@ -545,10 +545,11 @@ async fn settle_vcpus<'a>(
     let Some(vm) = vm else {
         return Err(Fault::new(FaultKind::WrongState, "there is no VM yet"));
     };
-    match timeout(PAUSE_LIMIT, call(vm)).await {
+    let limit = host_pace::limit(PAUSE_LIMIT);
+    match timeout(limit, call(vm)).await {
         Ok(settled) => settled.map_err(|error| faults::of_backend(&error)),
         Err(_) => {
-            let limit_ms = Some(clock::whole_ms(PAUSE_LIMIT));
+            let limit_ms = Some(clock::whole_ms(limit));
             let fault = Fault::new(FaultKind::Backend, "the VMM did not answer");
             Err(fault.with_details(|details| {
                 details.waited_for = Some("the VMM to stop or start the vCPUs".to_owned());

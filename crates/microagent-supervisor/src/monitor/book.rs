@@ -5,7 +5,9 @@
 use super::boot::{BootPlan, Published};
 use super::boot_spec::mac_text;
 use super::recorder::{Committed, Recorder};
-use crate::backend::{ConfinementDemand, ConfinementReport, GuestAddresses, Vm, VmIdentity};
+use crate::backend::{
+    ConfinementDemand, ConfinementPart, ConfinementReport, GuestAddresses, Vm, VmIdentity,
+};
 use crate::event_view::last_event_view;
 use crate::origin::Origin;
 use crate::view::{Beside, Live, absolute, workspace_view};
@@ -126,6 +128,9 @@ impl Book {
         demand: ConfinementDemand,
         report: &ConfinementReport,
     ) {
+        if report.parts.contains(&ConfinementPart::Landlock) {
+            self.recorder.renew();
+        }
         self.stored.value.confinement = Some(ConfinementRecord {
             required: demand == ConfinementDemand::Required,
             parts: report

@@ -27,7 +27,7 @@ use microagent_machine::command_line::kernel_command_line;
 use microagent_machine::spec::{DataDisk, MachineSpec, NetworkMode, Requirement};
 use microagent_os::local_socket::{self, AsyncListener};
 use microagent_os::lock::{LockFile, LockMode};
-use microagent_os::{clock, dirs, fs};
+use microagent_os::{clock, dirs, fs, host_pace};
 use microagent_state::lease::Lease;
 use microagent_state::paths::{Rotation, RunPaths};
 use microagent_state::{WorkspacePaths, WorkspaceRecord};
@@ -408,11 +408,13 @@ async fn within<T>(
     step: crate::backend::LocalFuture<'_, Result<T, crate::backend::BackendError>>,
 ) -> Result<T, crate::backend::BackendError> {
     use crate::backend::{BackendError, BackendErrorKind};
-    timeout(limit, step).await.unwrap_or_else(|elapsed| {
-        Err(BackendError::new(
-            BackendErrorKind::Timeout,
-            "monitor",
-            elapsed,
-        ))
-    })
+    timeout(host_pace::limit(limit), step)
+        .await
+        .unwrap_or_else(|elapsed| {
+            Err(BackendError::new(
+                BackendErrorKind::Timeout,
+                "monitor",
+                elapsed,
+            ))
+        })
 }

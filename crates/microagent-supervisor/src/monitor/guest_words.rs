@@ -48,8 +48,7 @@ impl Owner<'_> {
             return;
         }
         if self.stage == Stage::Booting {
-            self.timers
-                .set(Timer::Silence, self.by_accelerator(SILENCE_LIMIT));
+            self.timers.set(Timer::Silence, self.by_pace(SILENCE_LIMIT));
         } else {
             self.guest_is_heard().await;
         }
@@ -141,8 +140,7 @@ impl Owner<'_> {
         self.guest.boot_ms = self.since_run();
         self.stage = Stage::Booting;
         self.timers.clear(Timer::Hello);
-        self.timers
-            .set(Timer::Silence, self.by_accelerator(SILENCE_LIMIT));
+        self.timers.set(Timer::Silence, self.by_pace(SILENCE_LIMIT));
         self.pipe.phase(Phase::BootSpec);
         self.send_boot_spec(&sender, spoken);
         self.book.record_mut().guest = Some(GuestRecord {

@@ -11,7 +11,7 @@ use super::timers::Timer;
 use crate::backend::{Launched, Severs, VmEvent};
 use crate::faults;
 use microagent_machine::state::FailReason;
-use microagent_os::clock;
+use microagent_os::{clock, host_pace};
 use microagent_state::event_record::EventType;
 use microagent_wire::fault::{Fault, FaultKind};
 use std::time::Duration;
@@ -48,12 +48,12 @@ impl Owner<'_> {
         self.book.commit(vec![started]).await;
         microagent_os::crash_point::pass("monitor.vm_recorded");
         self.guest.ran_at = Some(clock::monotonic());
-        let ran = tokio::time::timeout(RUN_LIMIT, vm.run()).await;
+        let limit = host_pace::limit(RUN_LIMIT);
+        let ran = tokio::time::timeout(limit, vm.run()).await;
         match ran {
             Ok(Ok(())) => {
                 self.stage = Stage::AwaitingHello;
-                self.timers
-                    .set(Timer::Hello, self.by_accelerator(HELLO_LIMIT));
+                self.timers.set(Timer::Hello, self.by_pace(HELLO_LIMIT));
                 self.pipe.launched();
                 self.pipe.phase(Phase::Hello);
             }
@@ -62,7 +62,7 @@ impl Owner<'_> {
                 self.fail_start(Phase::Launch, FailReason::BootFailed, fault);
             }
             Err(_) => {
-                self.start_timed_out(Phase::Launch, "the VMM to let the guest run", RUN_LIMIT);
+                self.start_timed_out(Phase::Launch, "the VMM to let the guest run", limit);
             }
         }
     }

@@ -29,9 +29,9 @@ use crate::backend::{Vm, VmEvent, VmExit};
 use crate::origin::Origin;
 use microagent_machine::ending::Abandonment;
 use microagent_machine::state::FailReason;
-use microagent_os::clock;
 use microagent_os::lock::LockFile;
 use microagent_os::process::{Signal, SignalWatch};
+use microagent_os::{clock, host_pace};
 use microagent_state::event_record::EventType;
 use microagent_state::lease::Lease;
 use microagent_state::paths::Rotation;
@@ -316,11 +316,11 @@ impl<'a> Owner<'a> {
     async fn timer_fired(&mut self, timer: Timer) {
         match timer {
             Timer::Hello => {
-                let limit = self.by_accelerator(super::launching::HELLO_LIMIT);
+                let limit = self.by_pace(super::launching::HELLO_LIMIT);
                 self.start_timed_out(Phase::Hello, "the guest to say hello", limit);
             }
             Timer::Silence => {
-                let limit = self.by_accelerator(super::guest_words::SILENCE_LIMIT);
+                let limit = self.by_pace(super::guest_words::SILENCE_LIMIT);
                 self.start_timed_out(Phase::Ready, "the guest to go on with its boot", limit);
             }
             Timer::Ready => {
@@ -374,12 +374,12 @@ impl<'a> Owner<'a> {
 
     // --- small questions ---
 
-    pub(super) fn by_accelerator(&self, limits: [Duration; 2]) -> Duration {
+    pub(super) fn by_pace(&self, limits: [Duration; 2]) -> Duration {
         limits[usize::from(self.is_emulated())]
     }
 
     fn is_emulated(&self) -> bool {
-        self.plan.document.accelerator == "emulation"
+        self.plan.document.accelerator == "emulation" || host_pace::is_emulated()
     }
 
     /// A limit on guest work, on this accelerator.

@@ -11,6 +11,7 @@ use microagent_state::record_store::{self, Stored};
 use microagent_state::{RuntimeRecord, WorkspacePaths};
 use microagent_types::WorkspaceId;
 use std::collections::VecDeque;
+use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that wait for the disk.
@@ -27,9 +28,12 @@ pub(crate) struct Committed {
     pub(crate) error: Option<String>,
 }
 
-/// Where jobs are sent. The thread ends when the last sender is dropped.
-#[derive(Debug, Clone)]
-pub(crate) struct Recorder(mpsc::Sender<Job>);
+/// Where jobs are sent. The thread ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<Writer>,
+}
 
 struct Job {
     record: Option<Box<Stored<RuntimeRecord>>>,
@@ -41,8 +45,30 @@ impl Recorder {
     /// Starts the thread.
     pub(crate) fn start(paths: WorkspacePaths, id: WorkspaceId) -> Self {
         let (sender, jobs) = mpsc::channel(JOBS_MAX);
-        std::thread::spawn(move || Writer::new(paths, id).serve(jobs));
-        Self(sender)
+        let thread = std::thread::spawn(move || Writer::new(paths, id).serve(jobs));
+        Self {
+            jobs: sender,
+            thread,
+        }
+    }
+
+    /// Puts a new thread in the place of the old one, which does what it was given and hands over. A
+    /// thread keeps the rights of the moment when it was made; this takes them from the writer when
+    /// the caller has given up some.
+    pub(crate) fn renew(&mut self) {
+        let (sender, jobs) = mpsc::channel(JOBS_MAX);
+        // The old thread ends with its last sender.
+        drop(std::mem::replace(&mut self.jobs, sender));
+        // Only a thread that ended by a panic has no writer, and then nothing can be written.
+        let (hand_over, old) = std::sync::mpsc::sync_channel::<JoinHandle<Writer>>(1);
+        let thread = std::thread::spawn(move || {
+            let old = old.recv().expect("the old thread is handed over at once");
+            let writer = old.join().expect("the writer does not panic");
+            writer.serve(jobs)
+        });
+        let old = std::mem::replace(&mut self.thread, thread);
+        // The receiver lives until it has received.
+        let _ = hand_over.send(old);
     }
 
     /// Queues a record and events, record first, and returns what tells when they are on disk. Dropping
@@ -59,7 +85,7 @@ impl Recorder {
             done,
         };
         // The thread lives as long as this sender.
-        let _ = self.0.send(job).await;
+        let _ = self.jobs.send(job).await;
         committed
     }
 }
@@ -84,7 +110,7 @@ impl Writer {
         }
     }
 
-    fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
+    fn serve(mut self, mut jobs: mpsc::Receiver<Job>) -> Self {
         while let Some(job) = jobs.blocking_recv() {
             if job.record.is_some() {
                 self.kept_record = job.record;
@@ -94,6 +120,7 @@ impl Writer {
             // Whoever asked may not wait.
             let _ = job.done.send(committed);
         }
+        self
     }
 
     fn write_kept(&mut self) -> Committed {

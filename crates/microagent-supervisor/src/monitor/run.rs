@@ -28,6 +28,9 @@ use tokio::task::LocalSet;
 /// How long clients may take to read their last answers.
 const LAST_ANSWERS_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a thread that has nothing to do is kept.
+const IDLE_THREAD_LIMIT: Duration = Duration::from_millis(1);
+
 /// The exit status of a monitor that was not started by a supervisor.
 const NOT_OURS: u8 = 2;
 
@@ -45,6 +48,8 @@ pub(crate) fn run(backend: &dyn Backend) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // A thread from before the monitor's own confinement is without it.
+        .thread_keep_alive(IDLE_THREAD_LIMIT)
         .build();
     let Ok(runtime) = runtime else {
         return ExitCode::FAILURE;
