@@ -78,12 +78,10 @@ pub enum KernelError {
         path: PathBuf,
     },
     /// A file that a person named is not the one that they meant.
-    #[error("`{}` has the SHA-256 {actual}, not {expected}", path.display())]
+    #[error("`{}` has another SHA-256 than the expected one: {actual}", path.display())]
     Sum {
         /// Where it is.
         path: PathBuf,
-        /// What was expected.
-        expected: Sha256Hex,
         /// What it has.
         actual: Sha256Hex,
     },
@@ -202,7 +200,6 @@ pub fn install_file(
     {
         return Err(KernelError::Sum {
             path: file.to_owned(),
-            expected,
             actual,
         });
     }

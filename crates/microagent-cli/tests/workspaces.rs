@@ -18,7 +18,7 @@ use microagent_test::cli::{Finished, Program, Signal};
 use microagent_test::fake_backend::FakeBackend;
 use microagent_test::filters;
 use microagent_test::home::Home;
-use microagent_test::image::{Image, ImageConfig, Layer};
+use microagent_test::image::{Image, ImageConfig, Layer, Tool};
 
 /// For processes that end by themselves once they have answered.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
@@ -89,6 +89,14 @@ fn main() -> ExitCode {
         (
             "a_wait_ends_with_the_vm_or_with_its_limit",
             a_wait_ends_with_the_vm_or_with_its_limit,
+        ),
+        (
+            "data_disks_are_made_with_a_workspace_and_go_with_it",
+            data_disks_are_made_with_a_workspace_and_go_with_it,
+        ),
+        (
+            "a_data_disk_that_cannot_be_made_leaves_no_workspace",
+            a_data_disk_that_cannot_be_made_leaves_no_workspace,
         ),
     ]);
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
@@ -634,4 +642,92 @@ fn values_of_an_environment_are_shown_only_when_asked_for() {
     let variables = document["env"].as_array().unwrap();
     let token = serde_json::json!({ "name": "TOKEN", "value": "s3cret" });
     assert!(variables.contains(&token), "{variables:?}");
+}
+
+/// `create` of an idle workspace with data disks.
+fn create_with_disks(installed: &Installed, disks: &[&str]) -> Finished {
+    let mut line = vec!["create", "web", "--image", "oci:image", "--idle"];
+    line.extend(["--profile", "tiny", "--kernel", "kernel"]);
+    line.extend(disks.iter().flat_map(|disk| ["--disk", disk]));
+    installed.does(&line)
+}
+
+fn data_disks_are_made_with_a_workspace_and_go_with_it() {
+    let installed = Installed::new();
+    let work = installed.home.work_dir();
+    std::fs::write(work.join("own.ext4"), vec![0; 1 << 20]).unwrap();
+    std::fs::write(work.join("note"), "from the tarball").unwrap();
+    Tool::new("tar")
+        .arg("-C")
+        .arg(&work)
+        .arg("-cf")
+        .arg(work.join("set.tar"))
+        .arg("note")
+        .ok()
+        .unwrap();
+    let disks = [
+        "data=32M:/data",
+        "set=set.tar:/set:ro",
+        "own=./own.ext4:/own",
+    ];
+    create_with_disks(&installed, &disks)
+        .expect_code(0)
+        .unwrap();
+    let status = installed.does(&["status", "--json", "web"]);
+    let status = status.expect_code(0).unwrap().json().unwrap();
+    let told = |at: usize| {
+        let disk = &status["disks"][at];
+        let text = |key: &str| disk[key].as_str().unwrap().to_owned();
+        (
+            text("name"),
+            text("mount"),
+            text("mode"),
+            disk["owned"] == true,
+        )
+    };
+    let expected = |name: &str, mode: &str, owned| {
+        (name.to_owned(), format!("/{name}"), mode.to_owned(), owned)
+    };
+    assert_eq!(told(0), expected("data", "rw", true));
+    assert_eq!(told(1), expected("set", "ro", true));
+    assert_eq!(told(2), expected("own", "rw", false));
+    for at in [0, 1] {
+        let path = status["disks"][at]["path"].as_str().unwrap();
+        microagent_test::fsck::clean(Path::new(path)).unwrap();
+    }
+    assert_eq!(status["disks"][0]["sizeBytes"], 32 << 20);
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+    assert!(!installed.home.state_dir().join("workspaces/web").exists());
+    assert!(work.join("own.ext4").exists(), "it is somebody else's");
+}
+
+fn a_data_disk_that_cannot_be_made_leaves_no_workspace() {
+    let installed = Installed::new();
+    let refused = |disks: &[&str], code: i32, word: &str| {
+        let refused = create_with_disks(&installed, disks)
+            .expect_code(code)
+            .unwrap();
+        assert!(
+            refused.stderr_text().contains(word),
+            "{}",
+            refused.stderr_text()
+        );
+        assert_eq!(installed.names(), "");
+        assert!(!installed.home.state_dir().join("workspaces/web").exists());
+    };
+    refused(&["data=32M:/proc"], 2, "nothing is mounted at `/proc`");
+    refused(&["data=32M"], 2, "write NAME=SIZE:/MOUNT");
+    refused(&["a=32M:/data", "b=32M:/data"], 2, "`/data`");
+    refused(&["set=missing.tar:/set"], 1, "cannot make the disk `set`");
+    refused(&["own=./missing.ext4:/own"], 1, "missing.ext4");
+    create_with_disks(&installed, &["data=32M:/data"])
+        .expect_code(0)
+        .unwrap();
+    let taken = create_with_disks(&installed, &["data=32M:/data"]);
+    taken.expect_code(1).unwrap();
+    assert_eq!(installed.names(), "web\n");
 }

@@ -15,6 +15,7 @@
 pub mod backend;
 mod context;
 mod convert;
+mod disk_sizes;
 mod event_view;
 mod faults;
 mod foreground;

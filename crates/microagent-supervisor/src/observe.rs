@@ -3,6 +3,7 @@
 //! record without having been asked to.
 
 use crate::context::{Context, not_found, record_fault};
+use crate::disk_sizes::DiskSizes;
 use crate::interrupts::Interrupts;
 use crate::monitor_client::MonitorClient;
 use crate::view::{Beside, workspace_view};
@@ -21,8 +22,8 @@ use microagent_state::record_store::{self, Stored};
 use microagent_state::runtime_record::VmRecord;
 use microagent_state::workspace_folder::{self, FolderState};
 use microagent_state::{RuntimeRecord, WorkspacePaths, WorkspaceRecord};
+use microagent_types::WorkspaceName;
 use microagent_types::env_vars::EnvVar;
-use microagent_types::{ByteSize, WorkspaceName};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
 use microagent_wire::monitor::response::MonitorAnswer;
@@ -84,11 +85,10 @@ impl Observed {
         }
         let log = EventLog::new(&context.paths, self.workspace.value.id);
         let last = log.last(1).ok().and_then(|mut events| events.pop());
-        let allocated = fs::allocated_bytes(self.spec.root_disk.path.as_path());
         let beside = Beside {
             stale: self.verdict == Verdict::Unchanged(Freshness::Stale),
             vm_alive: self.facts.vm == VmFact::Alive,
-            root_disk_allocated: allocated.ok().map(ByteSize::from_bytes),
+            disk_sizes: DiskSizes::of(&self.spec),
             last_event: last.as_ref().map(crate::event_view::last_event_view),
             ..Beside::default()
         };

@@ -161,6 +161,9 @@ fn named_files(spec: &MachineSpec) -> Result<(), Fault> {
     if let Some(image) = &spec.root_disk.clone_from {
         check_file(image, "image", u64::MAX)?;
     }
+    for disk in &spec.disks {
+        check_file(&disk.path, &format!("disk `{}`:", disk.name), u64::MAX)?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::convert::{
     clone_view, disk_format_view, disk_mode_view, image_view, kernel_view, network_mode_view,
     resources_view, workload_view,
 };
+use crate::disk_sizes::DiskSizes;
 use microagent_machine::spec::{Lifetime, MachineSpec, Ownership, Requirement};
 use microagent_machine::state::State;
 use microagent_state::paths::Rotation;
@@ -32,8 +33,8 @@ pub(crate) struct Beside {
     pub(crate) vm_alive: bool,
     /// What the next start would use.
     pub(crate) accelerator: Option<String>,
-    /// Bytes that the root disk occupies.
-    pub(crate) root_disk_allocated: Option<ByteSize>,
+    /// What the disks take.
+    pub(crate) disk_sizes: DiskSizes,
     /// The last event.
     pub(crate) last_event: Option<LastEvent>,
     /// What a living monitor knows.
@@ -90,8 +91,8 @@ pub(crate) fn workspace_view(
         },
         resources: resources_view(spec),
         kernel: kernel_view(&spec.kernel),
-        root_disk: root_disk_view(spec, beside.root_disk_allocated),
-        disks: disk_views(spec),
+        root_disk: root_disk_view(spec, beside.disk_sizes.root_allocated),
+        disks: disk_views(spec, &beside.disk_sizes),
         workload: workload_view(spec.workload.as_ref()),
         env_names: spec
             .env
@@ -160,15 +161,17 @@ fn root_disk_view(spec: &MachineSpec, allocated_bytes: Option<ByteSize>) -> Root
     }
 }
 
-fn disk_views(spec: &MachineSpec) -> Vec<DiskView> {
+fn disk_views(spec: &MachineSpec, sizes: &DiskSizes) -> Vec<DiskView> {
+    let sizes = sizes.data.iter().copied().chain(std::iter::repeat(None));
     spec.disks
         .iter()
-        .map(|disk| DiskView {
+        .zip(sizes)
+        .map(|(disk, size_bytes)| DiskView {
             name: disk.name.clone(),
             path: disk.path.clone(),
             mount: disk.mount.clone(),
             mode: disk_mode_view(disk.access),
-            size_bytes: None,
+            size_bytes,
             owned: disk.ownership == Ownership::Owned,
         })
         .collect()

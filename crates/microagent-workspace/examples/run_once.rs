@@ -49,6 +49,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             command: words.collect(),
             ..WorkloadSettings::default()
         },
+        disks: Vec::new(),
         size: SizeSettings {
             profile: Profile::Small,
             ..SizeSettings::default()

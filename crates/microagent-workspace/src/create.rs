@@ -1,12 +1,13 @@
 //! `create`: prepares a workspace without booting it.
 
 use crate::context::Context;
+use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
 use crate::existing;
 use crate::images;
 use crate::interrupt::Interrupt;
 use crate::making::{Lasting, Making, check_interrupt};
-use crate::progress::{Phase, PhaseScope, Progress};
+use crate::progress::Progress;
 use crate::request::NetworkSettings;
 use crate::supervisors;
 use crate::workload::{self, SizeSettings, WorkloadSettings};
@@ -46,6 +47,8 @@ pub struct CreateSettings {
     pub hostname: Option<WorkspaceName>,
     /// Labels.
     pub labels: BTreeMap<LabelName, String>,
+    /// Data disks, at most eight, in the order of their devices.
+    pub disks: Vec<DiskSettings>,
     /// A kernel in place of the default one.
     pub kernel: Option<AbsPath>,
 }
@@ -95,6 +98,7 @@ pub fn create(
         name: &settings.name,
         image: &image,
         size: settings.size,
+        disks: &settings.disks,
         network: &settings.network,
         hostname: settings.hostname.as_ref(),
         labels: &settings.labels,
@@ -109,10 +113,7 @@ pub fn create(
         }),
         lasting: Lasting::Persistent,
     };
-    let response = {
-        let _phase = PhaseScope::begin(progress, Phase::Clone);
-        making.prepare(interrupt)?
-    };
+    let response = making.prepare(progress, interrupt)?;
     let workspace = response.workspace.ok_or_else(|| {
         let message = format!("the supervisor told nothing of `{}`", settings.name);
         WorkspaceError::from(Fault::new(FaultKind::Backend, message))

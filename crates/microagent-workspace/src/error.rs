@@ -9,6 +9,7 @@ use microagent_os::local_socket::AliasError;
 use microagent_state::RecordError;
 use microagent_state::event_log::EventLogError;
 use microagent_state::paths::StateDirectoryError;
+use microagent_state::workspace_folder::BeginError;
 use microagent_types::SignalName;
 use microagent_wire::fault::{Fault, FaultKind};
 
@@ -30,6 +31,18 @@ pub enum WorkspaceError {
         #[source]
         source: crate::images::ImageError,
     },
+    /// A data disk could not be made.
+    #[error("cannot make the disk `{name}`")]
+    Disk {
+        /// Its name.
+        name: microagent_types::DiskName,
+        /// Why.
+        #[source]
+        source: Box<crate::images::ImageError>,
+    },
+    /// The workspace's folder could not be begun.
+    #[error(transparent)]
+    Begin(Box<BeginError>),
     /// A value of the image's configuration can't be used.
     #[error(transparent)]
     ImageValue(#[from] ImageValueError),
@@ -88,6 +101,12 @@ impl From<Fault> for WorkspaceError {
     }
 }
 
+impl From<BeginError> for WorkspaceError {
+    fn from(error: BeginError) -> Self {
+        Self::Begin(Box::new(error))
+    }
+}
+
 impl WorkspaceError {
     /// The shape that crosses borders and that people see.
     pub fn fault(&self) -> Fault {
@@ -113,6 +132,16 @@ impl WorkspaceError {
                 SessionError::OutputClosed(_) | SessionError::Closed => FaultKind::Interrupted,
             },
             Self::Image { source, .. } => source.kind(),
+            Self::Disk { source, .. } => source.kind(),
+            Self::Begin(error) => match &**error {
+                BeginError::Exists { .. } => FaultKind::Conflict,
+                BeginError::BeingCreated { .. } | BeginError::Lock(_) => FaultKind::Busy,
+                BeginError::Record(RecordError::Fs(error)) | BeginError::Fs(error) => {
+                    kind_of_file_error(error)
+                }
+                BeginError::Record(_) => FaultKind::Integrity,
+                BeginError::Identity(_) => FaultKind::Internal,
+            },
             Self::ImageValue(_) => FaultKind::Usage,
             Self::Kernel(error) => match error {
                 KernelError::Missing { .. } => FaultKind::Unavailable,
@@ -153,6 +182,16 @@ impl WorkspaceError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Image { source, image } => source.hint(image),
+            Self::Disk { source, name } => source.hint(name.as_str()),
+            Self::Begin(error) => match **error {
+                BeginError::Exists { .. } => {
+                    Some("choose another name, or delete it first".to_owned())
+                }
+                BeginError::BeingCreated { .. } | BeginError::Lock(_) => {
+                    Some("try again when it is done".to_owned())
+                }
+                _ => None,
+            },
             Self::Kernel(KernelError::Missing { .. }) => {
                 Some("put a kernel beside the installation with: cargo xtask install".to_owned())
             }

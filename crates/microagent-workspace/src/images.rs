@@ -85,11 +85,15 @@ impl ImageError {
         }
     }
 
+    /// Whether a signal ended the work.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Build(error) if error.is_cancelled())
+    }
+
     /// The error of a use case that needed the image.
     pub(crate) fn of(self, image: &ImageSource, interrupt: &Interrupt) -> WorkspaceError {
-        let cancelled = matches!(&self, Self::Build(error) if error.is_cancelled());
         match interrupt.requested() {
-            Some(signal) if cancelled => WorkspaceError::Interrupted { signal },
+            Some(signal) if self.is_cancelled() => WorkspaceError::Interrupted { signal },
             _ => WorkspaceError::Image {
                 image: image.to_string(),
                 source: self,
@@ -138,21 +142,10 @@ pub(crate) fn ensure(
     if matches!(source, ImageSource::Registry(_)) {
         return Err(ImageError::RegistryUnsupported);
     }
-    let arch = Arch::current().ok_or(ImageError::NoArch)?;
+    let options = build_options(interrupt)?;
     let shape = DiskShape::for_disk_of(disk_size.bytes());
     let store = ImageStore::open(&state.images())?.with_shape(shape);
-    let options = BuildOptions {
-        arch,
-        limits: Limits::ORDINARY,
-        cancel: CancelToken::from_flag(interrupt.flag()),
-    };
-    let mut relay = Relay {
-        progress,
-        current: None,
-    };
-    let built = store.ensure(source, &options, &mut relay);
-    relay.leave();
-    let built = built?;
+    let built = relayed(progress, |relay| store.ensure(source, &options, relay))?;
     Ok(ReadyImage {
         reference: source.to_string(),
         digest: built.digest,
@@ -166,6 +159,29 @@ pub(crate) fn ensure(
             build_ms: built.build_time.map(as_ms),
         },
     })
+}
+
+/// How disks are built: for this processor, until a signal comes.
+pub(crate) fn build_options(interrupt: &Interrupt) -> Result<BuildOptions, ImageError> {
+    Ok(BuildOptions {
+        arch: Arch::current().ok_or(ImageError::NoArch)?,
+        limits: Limits::ORDINARY,
+        cancel: CancelToken::from_flag(interrupt.flag()),
+    })
+}
+
+/// Work on a disk, its steps told as phases.
+pub(crate) fn relayed<T>(
+    progress: &mut dyn Progress,
+    work: impl FnOnce(&mut dyn microagent_rootfs::Progress) -> T,
+) -> T {
+    let mut relay = Relay {
+        progress,
+        current: None,
+    };
+    let result = work(&mut relay);
+    relay.leave();
+    result
 }
 
 /// Turns the store's steps into phases.

@@ -10,10 +10,12 @@
 
 pub mod act;
 pub mod backend_choice;
+mod begun;
 pub mod connect;
 pub mod context;
 pub mod create;
 pub mod delete;
+pub mod disks;
 pub mod doctor;
 pub mod ending;
 mod error;

@@ -1,19 +1,22 @@
 //! The part that `create` and `run` share: kernel, guest init, Config, and the supervisor's `prepare`.
 
+use crate::begun::Begun;
 use crate::context::Context;
+use crate::disks::{self, DiskSettings};
 use crate::error::WorkspaceError;
 use crate::images::ReadyImage;
 use crate::interrupt::Interrupt;
+use crate::progress::{Phase, PhaseScope, Progress};
 use crate::request::{NetworkSettings, NewWorkspace};
 use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
 use crate::workload::SizeSettings;
 use microagent_boot::kernel_store::InstalledKernel;
 use microagent_boot::{initramfs, kernel_catalog, kernel_store};
-use microagent_state::paths::StateDirectory;
+use microagent_state::paths::{StateDirectory, WorkspacePaths};
 use microagent_types::{AbsPath, Arch, Environment, LabelName, WorkspaceName};
-use microagent_wire::supervisor::request::{Command, Request};
+use microagent_wire::supervisor::request::{Command, Expect, Request, usage_fault};
 use microagent_wire::supervisor::response::Response;
-use microagent_wire::supervisor::spec::WorkloadConfig;
+use microagent_wire::supervisor::spec::{Config, WorkloadConfig};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ pub(crate) struct Making<'a> {
     pub(crate) name: &'a WorkspaceName,
     pub(crate) image: &'a ReadyImage,
     pub(crate) size: SizeSettings,
+    pub(crate) disks: &'a [DiskSettings],
     pub(crate) network: &'a NetworkSettings,
     pub(crate) hostname: Option<&'a WorkspaceName>,
     pub(crate) labels: &'a BTreeMap<LabelName, String>,
@@ -48,8 +52,42 @@ pub(crate) struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Makes disk and records: the workspace is `prepared` afterwards, or not there.
-    pub(crate) fn prepare(&self, interrupt: &Interrupt) -> Result<Response, WorkspaceError> {
+    /// Makes disks and records: the workspace is `prepared` afterwards, or not there.
+    pub(crate) fn prepare(
+        &self,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Response, WorkspaceError> {
+        let paths = self.state.workspace(self.name);
+        let config = self.config(&paths)?;
+        // What the supervisor would refuse is refused before anything is made for it.
+        if let Some(fault) = usage_fault(config.problems()) {
+            return Err(fault.into());
+        }
+        let mut request = request(self.context, self.name, Command::Prepare);
+        request.config = Some(Box::new(config));
+        let begun = if self.disks.iter().any(DiskSettings::is_owned) {
+            Some(Begun::begin(&paths)?)
+        } else {
+            None
+        };
+        if let Some(begun) = &begun {
+            disks::make_owned(self.disks, &paths, progress, interrupt)?;
+            request.request_id = Some(begun.request_id());
+            request.expect = Some(Expect {
+                id: Some(begun.id()),
+                boot_id: None,
+            });
+        }
+        check_interrupt(interrupt)?;
+        let _phase = PhaseScope::begin(progress, Phase::Clone);
+        Ok(self
+            .supervisor
+            .ask(&request, PREPARE_LIMIT, interrupt)
+            .and_then(accept)?)
+    }
+
+    fn config(&self, paths: &WorkspacePaths) -> Result<Config, WorkspaceError> {
         let arch = Arch::current().ok_or(WorkspaceError::NoSupervisor {
             program: self.supervisor.backend().supervisor_program(),
         })?;
@@ -62,6 +100,11 @@ impl Making<'_> {
             initramfs: &initramfs,
             image: self.image,
             size: self.size,
+            disks: self
+                .disks
+                .iter()
+                .map(|disk| disk.config(paths))
+                .collect::<Result<_, _>>()?,
             hostname: self.hostname.cloned(),
             workload: self.workload.clone(),
             env: self.env.clone(),
@@ -76,13 +119,7 @@ impl Making<'_> {
                 given: config.root_disk.size_bytes,
             });
         }
-        let mut request = request(self.context, self.name, Command::Prepare);
-        request.config = Some(Box::new(config));
-        check_interrupt(interrupt)?;
-        Ok(self
-            .supervisor
-            .ask(&request, PREPARE_LIMIT, interrupt)
-            .and_then(accept)?)
+        Ok(config)
     }
 
     fn kernel(&self, arch: Arch) -> Result<InstalledKernel, WorkspaceError> {

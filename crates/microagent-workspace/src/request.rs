@@ -9,8 +9,8 @@ use microagent_types::{
     PublishSpec, WorkspaceName,
 };
 use microagent_wire::supervisor::spec::{
-    Config, DiskFormat, HashedFile, ImageRecord, KernelFile, MediationConfig, NetworkConfig,
-    NetworkMode, PublishConfig, RootDiskConfig, WorkloadConfig,
+    Config, DiskConfig, DiskFormat, HashedFile, ImageRecord, KernelFile, MediationConfig,
+    NetworkConfig, NetworkMode, PublishConfig, RootDiskConfig, WorkloadConfig,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -50,6 +50,7 @@ pub(crate) struct NewWorkspace<'a> {
     pub(crate) initramfs: &'a Initramfs,
     pub(crate) image: &'a ReadyImage,
     pub(crate) size: SizeSettings,
+    pub(crate) disks: Vec<DiskConfig>,
     pub(crate) hostname: Option<WorkspaceName>,
     pub(crate) workload: Option<WorkloadConfig>,
     pub(crate) env: Environment,
@@ -83,7 +84,7 @@ impl NewWorkspace<'_> {
                 clone_from: Some(AbsPath::try_from(self.image.disk.as_path())?),
                 clone: None,
             },
-            disks: Vec::new(),
+            disks: self.disks.clone(),
             hostname: self.hostname.clone(),
             workload: self.workload.clone(),
             env: self.env.clone(),

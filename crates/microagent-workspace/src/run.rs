@@ -9,6 +9,7 @@
 //! because its log is the evidence.
 
 use crate::context::Context;
+use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
 use crate::exec::{MonitorLoss, OneSession, in_session};
 use crate::existing;
@@ -71,6 +72,8 @@ pub struct RunSettings {
     pub hostname: Option<WorkspaceName>,
     /// Labels of the workspace.
     pub labels: BTreeMap<LabelName, String>,
+    /// Data disks, at most eight, in the order of their devices.
+    pub disks: Vec<DiskSettings>,
     /// A kernel in place of the default one.
     pub kernel: Option<AbsPath>,
     /// The limit for the command alone.
@@ -210,10 +213,7 @@ impl Run<'_> {
         began: Instant,
     ) -> Result<RunReport, WorkspaceError> {
         let prepare_began = clock::monotonic();
-        let expect = {
-            let _phase = PhaseScope::begin(progress, Phase::Clone);
-            self.prepare(workload, interrupt)?
-        };
+        let expect = self.prepare(workload, progress, interrupt)?;
         let clone_ms = ms_since(prepare_began);
         let boot_began = clock::monotonic();
         let started = {
@@ -248,6 +248,7 @@ impl Run<'_> {
     fn prepare(
         &self,
         workload: &Workload,
+        progress: &mut dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Expect, WorkspaceError> {
         let settings = self.settings;
@@ -258,6 +259,7 @@ impl Run<'_> {
             name: &self.name,
             image: self.image,
             size: settings.size,
+            disks: &settings.disks,
             network: &settings.network,
             hostname: settings.hostname.as_ref(),
             labels: &settings.labels,
@@ -270,7 +272,7 @@ impl Run<'_> {
                 Keep::Halted => Lasting::Persistent,
             },
         };
-        let prepared = making.prepare(interrupt)?;
+        let prepared = making.prepare(progress, interrupt)?;
         Ok(Expect {
             id: prepared.workspace.map(|workspace| workspace.id),
             boot_id: None,

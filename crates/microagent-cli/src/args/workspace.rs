@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use microagent_types::{ByteSize, GuestPath, ImageSource, SignalName, VcpuCount, WorkspaceName};
+use microagent_types::{
+    ByteSize, DiskSpec, GuestPath, ImageSource, SignalName, VcpuCount, WorkspaceName,
+};
 use microagent_workspace::Profile;
 
 use super::environment::EnvironmentArgs;
@@ -35,6 +37,10 @@ pub(crate) struct WorkspaceArgs {
     /// Size of the root disk, which is sparse [default: the profile's]
     #[arg(long, value_name = "SIZE", help_heading = SIZE)]
     pub(crate) disk_size: Option<ByteSize>,
+
+    /// A data disk: NAME=SIZE:/MOUNT, NAME=./disk.ext4:/MOUNT or NAME=FILE.tar:/MOUNT, :ro behind it
+    #[arg(long = "disk", value_name = "SPEC", help_heading = SIZE)]
+    pub(crate) disks: Vec<DiskSpec>,
 
     /// Variables of the command.
     #[command(flatten)]

@@ -55,6 +55,7 @@ fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Fa
         workload: new.workload,
         idle: if args.idle { Idle::Yes } else { Idle::No },
         size: new.size,
+        disks: new.disks,
         network: new.network,
         hostname: new.hostname,
         labels: new.labels,

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use microagent_types::label::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
-use microagent_types::{AbsPath, LabelName, WorkspaceName};
+use microagent_types::{AbsPath, DiskContent, DiskSpec, LabelName, WorkspaceName};
 use microagent_wire::fault::Fault;
+use microagent_workspace::disks::{DiskSettings, DiskSource};
 use microagent_workspace::request::{MediationSettings, NetworkSettings};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
 
@@ -20,6 +22,7 @@ use crate::settings::absolute;
 pub(super) struct NewWorkspace {
     pub(super) workload: WorkloadSettings,
     pub(super) size: SizeSettings,
+    pub(super) disks: Vec<DiskSettings>,
     pub(super) network: NetworkSettings,
     pub(super) hostname: Option<WorkspaceName>,
     pub(super) labels: BTreeMap<LabelName, String>,
@@ -52,6 +55,7 @@ pub(super) fn resolve(args: WorkspaceArgs, command: Vec<String>) -> Result<NewWo
             cpus: args.cpus,
             disk: args.disk_size,
         },
+        disks: args.disks.into_iter().map(disk).collect::<Result<_, _>>()?,
         network: network(args.network),
         hostname: args.hostname,
         labels: labels(&args.labels)?,
@@ -71,6 +75,20 @@ pub(super) fn guest_words(
                 "words for the guest are text; pass other bytes through stdin",
             )
         })
+    })
+}
+
+fn disk(spec: DiskSpec) -> Result<DiskSettings, Failure> {
+    let file = |path: &str| absolute(Path::new(path), "--disk");
+    Ok(DiskSettings {
+        source: match &spec.content {
+            DiskContent::Empty(size) => DiskSource::Empty(*size),
+            DiskContent::Image(path) => DiskSource::Image(file(path)?),
+            DiskContent::Tarball(path) => DiskSource::Tarball(file(path)?),
+        },
+        name: spec.name,
+        mount: spec.mount,
+        read_only: spec.read_only,
     })
 }
 

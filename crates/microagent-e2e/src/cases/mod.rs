@@ -4,6 +4,7 @@ mod bad_host;
 mod bad_image;
 mod bulk;
 mod crashes;
+mod disks;
 mod dying;
 mod endings;
 mod full_disk;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
         endings::cases(),
         sources::cases(),
         settings::cases(),
+        disks::cases(),
         odd_tree::cases(),
         bulk::cases(),
         together::cases(),

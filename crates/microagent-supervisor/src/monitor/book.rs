@@ -8,6 +8,7 @@ use super::recorder::{Committed, Recorder};
 use crate::backend::{
     ConfinementDemand, ConfinementPart, ConfinementReport, GuestAddresses, Vm, VmIdentity,
 };
+use crate::disk_sizes::DiskSizes;
 use crate::event_view::last_event_view;
 use crate::origin::Origin;
 use crate::view::{Beside, Live, absolute, workspace_view};
@@ -21,7 +22,7 @@ use microagent_state::runtime_record::{
     ConfinementRecord, HelperRecord, InterfaceRecord, MonitorRecord, NetworkRecord, VmRecord,
 };
 use microagent_state::{RuntimeRecord, WorkspacePaths, WorkspaceRecord};
-use microagent_types::{BootId, ByteSize, Timestamp};
+use microagent_types::{BootId, Timestamp};
 use microagent_wire::supervisor::response::{LastEvent, Workspace};
 use std::net::IpAddr;
 
@@ -266,11 +267,7 @@ impl Book {
     pub(crate) fn view(&self, vm_alive: bool, live: Live) -> Workspace {
         let beside = Beside {
             vm_alive,
-            root_disk_allocated: microagent_os::fs::allocated_bytes(
-                self.spec.root_disk.path.as_path(),
-            )
-            .ok()
-            .map(ByteSize::from_bytes),
+            disk_sizes: DiskSizes::of(&self.spec),
             last_event: self.last_event.clone(),
             live: Some(live),
             ..Beside::default()

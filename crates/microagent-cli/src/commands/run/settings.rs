@@ -36,6 +36,7 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
         name: args.name,
         workload: new.workload,
         size: new.size,
+        disks: new.disks,
         network: new.network,
         hostname: new.hostname,
         labels: new.labels,
