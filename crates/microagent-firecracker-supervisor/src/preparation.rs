@@ -396,4 +396,6 @@ fn failed(error: impl Into<Box<dyn std::error::Error + 'static>>) -> BackendErro
 }
 
 #[cfg(test)]
+mod peer;
+#[cfg(test)]
 mod tests;

@@ -14,18 +14,18 @@ use microagent_supervisor::backend::{GuestNic, NetworkMode, RunFolder};
 
 const TEST_LIMIT: Duration = Duration::from_secs(20);
 
-struct Host {
+pub(super) struct Host {
     folder: tempfile::TempDir,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("run")).unwrap();
         Self { folder }
     }
 
-    fn firecracker(self, script: &str) -> Self {
+    pub(super) fn firecracker(self, script: &str) -> Self {
         self.program(FIRECRACKER, script)
     }
 
@@ -36,11 +36,11 @@ impl Host {
         self
     }
 
-    fn run_folder(&self) -> PathBuf {
+    pub(super) fn run_folder(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
-    fn preparation(&self) -> Box<dyn Preparation> {
+    pub(super) fn preparation(&self) -> Box<dyn Preparation> {
         self.preparation_with(None)
     }
 
@@ -59,7 +59,7 @@ impl Host {
     }
 
     /// Everything up to the launch, and the failure of it.
-    async fn failure(&self) -> BackendError {
+    pub(super) async fn failure(&self) -> BackendError {
         let mut preparation = self.preparation();
         preparation.start_network().await.unwrap();
         preparation.confine().await.unwrap();
@@ -70,7 +70,7 @@ impl Host {
     }
 }
 
-fn in_loop(test: impl Future<Output = ()>) {
+pub(super) fn in_loop(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -81,7 +81,7 @@ fn in_loop(test: impl Future<Output = ()>) {
 }
 
 /// Pids of this thread's children.
-fn children() -> Vec<String> {
+pub(super) fn children() -> Vec<String> {
     let list = std::fs::read_to_string("/proc/thread-self/children").unwrap();
     list.split_whitespace().map(str::to_owned).collect()
 }
