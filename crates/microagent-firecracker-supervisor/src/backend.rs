@@ -12,7 +12,7 @@ use microagent_machine::{Accelerator, Capabilities};
 use microagent_os::process;
 use microagent_supervisor::backend::{
     Backend, BackendError, BackendErrorKind, GuestAddresses, GuestDevice, HostFacts, HostNeeds,
-    HostReady, LaunchSpec, NetworkMode, Preparation,
+    HostReady, LaunchSpec, NetworkMode, Preparation, Versions,
 };
 use microagent_types::{Arch, BackendName, ByteSize};
 
@@ -65,8 +65,8 @@ impl Backend for FirecrackerBackend {
         }
     }
 
-    fn host_facts(&self) -> HostFacts {
-        host::host_facts(&self.tools)
+    fn host_facts(&self, versions: Versions) -> HostFacts {
+        host::host_facts(&self.tools, versions)
     }
 
     fn check_host(&self, needs: &HostNeeds) -> Result<HostReady, Vec<BackendError>> {

@@ -9,7 +9,7 @@ use microagent_linux_host::program::{ProgramError, ProgramSearch};
 use microagent_linux_host::user_network::PASST;
 use microagent_machine::Accelerator;
 use microagent_os::process;
-use microagent_supervisor::backend::{EngineFacts, HostFacts};
+use microagent_supervisor::backend::{EngineFacts, HostFacts, Versions};
 use microagent_types::Arch;
 use microagent_types::env_vars::EnvVar;
 
@@ -104,17 +104,23 @@ impl Tools {
 }
 
 /// Everything that `host` tells. Asks two programs for their version, a second each at most.
-pub(crate) fn host_facts(tools: &Tools) -> HostFacts {
+pub(crate) fn host_facts(tools: &Tools, versions: Versions) -> HostFacts {
     let firecracker = tools.firecracker();
     let passt = tools.passt();
-    let version = firecracker
-        .as_deref()
-        .ok()
-        .and_then(host_report::version_of);
+    let kvm = tools.check_kvm();
+    let [version, passt_version] = match versions {
+        Versions::Asked => host_report::versions_of([&firecracker, &passt]),
+        // Some versions can't be used, but nothing can without KVM.
+        Versions::LeftOut if kvm.is_ok() => {
+            let [version] = host_report::versions_of([&firecracker]);
+            [version, None]
+        }
+        Versions::LeftOut => [None, None],
+    };
     let binary = firecracker.as_deref().ok().and_then(host_report::abs_path);
     let obstacle = firecracker
         .map_err(NoEngine::from)
-        .and_then(|_| tools.check_kvm())
+        .and(kvm)
         .and_then(|()| check_version(version.as_deref()))
         .err();
     let engine = EngineFacts {
@@ -134,6 +140,7 @@ pub(crate) fn host_facts(tools: &Tools) -> HostFacts {
             PASST,
             "the network mode `nat`",
             &passt,
+            passt_version,
         )],
         confinement: host_report::confinement(),
         network_modes: host_report::network_modes(&passt),

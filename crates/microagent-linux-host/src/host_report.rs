@@ -89,14 +89,33 @@ pub fn network_modes(passt: &Result<PathBuf, ProgramError>) -> Vec<NetworkModeFa
     .collect()
 }
 
-/// A program with its version, which it is asked for: a second at most.
-pub fn program(name: &str, purpose: &str, found: &Result<PathBuf, ProgramError>) -> Program {
+/// A program with its version, when it was asked for.
+pub fn program(
+    name: &str,
+    purpose: &str,
+    found: &Result<PathBuf, ProgramError>,
+    version: Option<String>,
+) -> Program {
     Program {
         name: name.to_owned(),
         purpose: purpose.to_owned(),
         path: found.as_deref().ok().and_then(abs_path),
-        version: found.as_deref().ok().and_then(version_of),
+        version,
     }
+}
+
+/// What these programs say of their versions, asked all at once; nothing of one that is not there.
+pub fn versions_of<const N: usize>(
+    programs: [&Result<PathBuf, ProgramError>; N],
+) -> [Option<String>; N] {
+    std::thread::scope(|scope| {
+        programs
+            .map(|found| {
+                let program = found.as_deref().ok()?;
+                Some(scope.spawn(|| version_of(program)))
+            })
+            .map(|asked| asked?.join().ok()?)
+    })
 }
 
 /// A path as a report has it.

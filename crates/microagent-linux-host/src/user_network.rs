@@ -71,6 +71,15 @@ pub fn features_in(help: &str) -> PasstFeatures {
     }
 }
 
+/// Looks for the names of the options among the bytes of the program, where each ends with a zero.
+pub fn features_in_program(program: &[u8]) -> PasstFeatures {
+    let knows = |option: &[u8]| program.windows(option.len()).any(|found| found == option);
+    PasstFeatures {
+        map_host_loopback: knows(b"map-host-loopback\0"),
+        map_guest_addr: knows(b"map-guest-addr\0"),
+    }
+}
+
 /// What the guest is told. Name servers that the user named take the place of the host's.
 pub fn guest_addresses(dns: &[IpAddr], host_has_ipv6: bool) -> GuestAddresses {
     GuestAddresses::Static {
@@ -199,6 +208,21 @@ mod tests {
         assert!(new.contains("--map-guest-addr none"), "{new}");
         let local = line_with(false, PasstFeatures::default(), &[Opening::Local]);
         assert!(local.contains("--no-map-gw"), "{local}");
+    }
+
+    #[test]
+    fn the_program_s_own_bytes_tell_the_same_as_its_help() {
+        let with = b"\x7fELF..map-gw\0map-host-loopback\0map-guest-addr\0";
+        assert_eq!(
+            features_in_program(with),
+            PasstFeatures {
+                map_host_loopback: true,
+                map_guest_addr: true,
+            }
+        );
+        // A text that names the option is not the table that knows it.
+        let without = b"\x7fELF..use --map-host-loopback instead\0no-map-gw\0";
+        assert_eq!(features_in_program(without), PasstFeatures::default());
     }
 
     #[test]

@@ -65,6 +65,8 @@ words! {
     Reflink => "reflink",
     /// It was copied.
     Copy => "copy",
+    /// It holds only what the guest has changed; all else is read from the image, which stays as it is.
+    Overlay => "overlay",
 }
 
 words! {

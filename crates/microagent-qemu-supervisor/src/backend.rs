@@ -12,13 +12,14 @@ use microagent_machine::{Accelerator, Capabilities};
 use microagent_os::process;
 use microagent_supervisor::backend::{
     Backend, BackendError, GuestAddresses, GuestDevice, HostFacts, HostNeeds, HostReady,
-    LaunchSpec, NetworkMode, Preparation,
+    LaunchSpec, NetworkMode, Preparation, Versions,
 };
 use microagent_types::{Arch, BackendName, ByteSize};
 
 use crate::command_line::{FIRST_DATA_LUN, ROOT_SERIAL};
 use crate::failures;
 use crate::host::{self, Tools};
+use crate::overlay;
 use crate::preparation::QemuPreparation;
 
 /// Exit status of the internal mode when nobody but a person started it.
@@ -66,8 +67,8 @@ impl Backend for QemuBackend {
         }
     }
 
-    fn host_facts(&self) -> HostFacts {
-        host::host_facts(&self.tools)
+    fn host_facts(&self, versions: Versions) -> HostFacts {
+        host::host_facts(&self.tools, versions)
     }
 
     fn check_host(&self, needs: &HostNeeds) -> Result<HostReady, Vec<BackendError>> {
@@ -111,6 +112,10 @@ impl Backend for QemuBackend {
 
     fn guest_addresses(&self, dns: &[IpAddr]) -> GuestAddresses {
         user_network::guest_addresses(dns, user_network::host_has_ipv6_route())
+    }
+
+    fn overlay(&self, size: ByteSize) -> Option<Vec<u8>> {
+        Some(overlay::empty(size))
     }
 
     fn prepare(&self, spec: LaunchSpec) -> Box<dyn Preparation> {

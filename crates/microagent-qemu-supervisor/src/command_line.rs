@@ -10,7 +10,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use microagent_machine::Accelerator;
-use microagent_supervisor::backend::{ConfinementDemand, Disk, DiskAccess, GuestNic, LaunchSpec};
+use microagent_supervisor::backend::{
+    ConfinementDemand, Disk, DiskAccess, Durability, GuestNic, LaunchSpec,
+};
 use microagent_types::Arch;
 
 use crate::qmp::{NETWORK_DEVICE_ID, QemuVersion};
@@ -153,11 +155,27 @@ fn disks(words: &mut Words, spec: &LaunchSpec) {
     }
 }
 
-/// The file and the raw image on it. What the guest discards becomes a hole only when both say so.
+/// The file and the image on it. What the guest discards becomes a hole only when both say so.
 fn block_nodes(words: &mut Words, node: &str, disk: &Disk) {
-    let access = match disk.access {
-        DiskAccess::ReadWrite => "discard=unmap",
-        DiskAccess::ReadOnly => "read-only=on",
+    let access = match (disk.access, disk.durability) {
+        (DiskAccess::ReadOnly, _) => "read-only=on",
+        (DiskAccess::ReadWrite, Durability::Kept) => "discard=unmap",
+        (DiskAccess::ReadWrite, Durability::ThrownAway) => "discard=unmap,cache.no-flush=on",
+    };
+    let driver = match &disk.base {
+        Some(base) => {
+            let path = value(base.as_path());
+            words.option(
+                "-blockdev",
+                format!("driver=file,node-name=fb-{node},filename={path},aio=threads,read-only=on"),
+            );
+            words.option(
+                "-blockdev",
+                format!("driver=raw,node-name=b-{node},file=fb-{node},read-only=on"),
+            );
+            format!("qcow2,backing=b-{node}")
+        }
+        None => "raw".to_owned(),
     };
     let path = value(disk.path.as_path());
     words.option(
@@ -166,7 +184,7 @@ fn block_nodes(words: &mut Words, node: &str, disk: &Disk) {
     );
     words.option(
         "-blockdev",
-        format!("driver=raw,node-name={node},file=f-{node},{access}"),
+        format!("driver={driver},node-name={node},file=f-{node},{access}"),
     );
 }
 

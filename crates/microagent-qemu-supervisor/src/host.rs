@@ -8,7 +8,7 @@ use microagent_linux_host::program::{ProgramError, ProgramSearch};
 use microagent_linux_host::user_network::PASST;
 use microagent_machine::Accelerator;
 use microagent_os::process;
-use microagent_supervisor::backend::{EngineFacts, HostFacts};
+use microagent_supervisor::backend::{EngineFacts, HostFacts, Versions};
 use microagent_types::Arch;
 use microagent_types::env_vars::EnvVar;
 
@@ -83,11 +83,15 @@ impl Tools {
     }
 }
 
-/// Everything that `host` tells. Asks three programs for their version, a second each at most.
-pub(crate) fn host_facts(tools: &Tools) -> HostFacts {
+/// Everything that `host` tells. Asks three programs for their version, a second at most.
+pub(crate) fn host_facts(tools: &Tools, versions: Versions) -> HostFacts {
     let qemu = tools.qemu();
     let vsock_device = tools.vsock_device();
     let passt = tools.passt();
+    let [qemu_version, vsock_version, passt_version] = match versions {
+        Versions::Asked => host_report::versions_of([&qemu, &vsock_device, &passt]),
+        Versions::LeftOut => [None, None, None],
+    };
     let accelerator = tools.accelerator();
     let unavailable = [
         qemu.as_ref().err().map(ToString::to_string),
@@ -97,7 +101,7 @@ pub(crate) fn host_facts(tools: &Tools) -> HostFacts {
     let engine = EngineFacts {
         unavailable: unavailable.into_iter().flatten().next(),
         binary: qemu.as_deref().ok().and_then(host_report::abs_path),
-        version: qemu.as_deref().ok().and_then(host_report::version_of),
+        version: qemu_version,
     };
     HostFacts {
         os: "linux".to_owned(),
@@ -108,8 +112,13 @@ pub(crate) fn host_facts(tools: &Tools) -> HostFacts {
         engine,
         kvm: Some(host_report::kvm_report(tools.arch, tools.kvm.as_deref())),
         programs: vec![
-            host_report::program(VSOCK_DEVICE, "the guest's vsock", &vsock_device),
-            host_report::program(PASST, "the network mode `nat`", &passt),
+            host_report::program(
+                VSOCK_DEVICE,
+                "the guest's vsock",
+                &vsock_device,
+                vsock_version,
+            ),
+            host_report::program(PASST, "the network mode `nat`", &passt, passt_version),
         ],
         confinement: host_report::confinement(),
         network_modes: host_report::network_modes(&passt),

@@ -19,6 +19,8 @@ mod failures;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
+mod overlay;
+#[cfg(target_os = "linux")]
 mod preparation;
 pub mod qmp;
 #[cfg(target_os = "linux")]

@@ -270,6 +270,12 @@ impl WorkspacePaths {
         })
     }
 
+    /// What the guest has changed, in place of a root disk: a disk that goes with its one run may be a
+    /// layer over its image.
+    pub fn root_overlay(&self) -> PathBuf {
+        self.folder.join("rootfs.overlay")
+    }
+
     /// The folder of owned data disks.
     pub fn disks(&self) -> PathBuf {
         self.folder.join("disks")

@@ -209,6 +209,7 @@ pub(crate) fn clone_view(method: CloneMethod) -> wire::CloneKind {
     match method {
         CloneMethod::Reflink => wire::CloneKind::Reflink,
         CloneMethod::Copy => wire::CloneKind::Copy,
+        CloneMethod::Overlay => wire::CloneKind::Overlay,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `host` answers: the backend's facts in the protocol's words. A supervisor reports its own
 //! backend only.
 
-use crate::backend::{Backend, HostFacts};
+use crate::backend::{Backend, HostFacts, Versions};
 use crate::convert::network_mode_view;
 use microagent_machine::Capability;
 use microagent_machine::spec::DISKS_MAX;
@@ -12,8 +12,13 @@ use microagent_wire::supervisor::response::{
 };
 
 /// The report of this backend on this host.
-pub(crate) fn host_report(backend: &dyn Backend, arch: Arch, own: Option<AbsPath>) -> HostReport {
-    report_of(backend, backend.host_facts(), arch, own)
+pub(crate) fn host_report(
+    backend: &dyn Backend,
+    versions: Versions,
+    arch: Arch,
+    own: Option<AbsPath>,
+) -> HostReport {
+    report_of(backend, backend.host_facts(versions), arch, own)
 }
 
 fn report_of(

@@ -1,7 +1,7 @@
 //! One request, one response: the stages of validation in their order, then the act. Whatever happens,
 //! exactly one response comes of it.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Versions};
 use crate::context::{Context, directory_fault};
 use crate::interrupts::Interrupts;
 use crate::{foreground, host_report, inspect, prepare, start, stop};
@@ -11,7 +11,7 @@ use microagent_state::StateDirectory;
 use microagent_types::AbsPath;
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::supervisor::request::{Command, Request, RequestHead};
-use microagent_wire::supervisor::response::Response;
+use microagent_wire::supervisor::response::{HostReport, Response};
 
 /// What goes out, and which signal ended the wait, if one did.
 pub(crate) struct Answered {
@@ -62,7 +62,7 @@ pub(crate) fn serve(backend: &dyn Backend, bytes: &[u8], interrupts: Interrupts)
         Err(fault) => return failed(response, fault),
     };
     let (Some(directory), Some(workspace)) = (directory, request.workspace.clone()) else {
-        return match host(backend) {
+        return match host(backend, &request) {
             Ok(report) => {
                 response.host = Some(Box::new(report));
                 Answered {
@@ -115,12 +115,17 @@ fn check_directory(request: &Request) -> Result<Option<StateDirectory>, Fault> {
     }
 }
 
-fn host(backend: &dyn Backend) -> Result<microagent_wire::supervisor::response::HostReport, Fault> {
+fn host(backend: &dyn Backend, request: &Request) -> Result<HostReport, Fault> {
+    let versions = match request.options.probe {
+        Some(false) => Versions::LeftOut,
+        Some(true) | None => Versions::Asked,
+    };
     let own = process::current_executable()
         .ok()
         .and_then(|path| AbsPath::try_from(path.as_path()).ok());
     Ok(host_report::host_report(
         backend,
+        versions,
         prepare::host_arch()?,
         own,
     ))
@@ -129,7 +134,7 @@ fn host(backend: &dyn Backend) -> Result<microagent_wire::supervisor::response::
 fn act(context: &mut Context<'_>) -> Result<(), Fault> {
     match context.request.command {
         Command::Host => {
-            let report = host(context.backend)?;
+            let report = host(context.backend, &context.request)?;
             context.response.host = Some(Box::new(report));
             Ok(())
         }

@@ -12,7 +12,7 @@ use microagent_machine::facts::Lease as LeaseFact;
 use microagent_machine::spec::{CloneMethod, DiskFormat, Lifetime, MachineSpec};
 use microagent_machine::state::State;
 use microagent_os::clone_file::{self, Sharing};
-use microagent_os::{FsError, clock, fs};
+use microagent_os::{FsAction, FsError, clock, fs};
 use microagent_state::config_record::ConfigRecord;
 use microagent_state::event_record::EventType;
 use microagent_state::record_store::{self, Stored};
@@ -296,7 +296,7 @@ fn begin_fault(context: &Context<'_>, error: &BeginError, patience: Duration) ->
 }
 
 fn make(context: &mut Context<'_>, id: WorkspaceId, mut spec: MachineSpec) -> Result<(), Fault> {
-    make_root_disk(&mut spec).map_err(|error| faults::of_file(&error))?;
+    make_root_disk(context, &mut spec).map_err(|error| faults::of_file(&error))?;
     microagent_os::crash_point::pass("prepare.disk_made");
     let now = clock::now();
     let workspace = WorkspaceRecord {
@@ -329,17 +329,15 @@ fn make(context: &mut Context<'_>, id: WorkspaceId, mut spec: MachineSpec) -> Re
 }
 
 /// Makes the disk from its image and gives it its size, or checks the one that is there.
-fn make_root_disk(spec: &mut MachineSpec) -> Result<(), FsError> {
-    let path = spec.root_disk.path.as_path();
-    if let Some(image) = &spec.root_disk.clone_from {
-        // A leftover of this very create, when its response was lost half way.
-        fs::remove_file(path)?;
-        let method = clone_file::clone_file(image.as_path(), path, Sharing::Preferred)?;
-        spec.root_disk.clone = Some(match method {
-            clone_file::CloneMethod::Reflink => CloneMethod::Reflink,
-            clone_file::CloneMethod::Copy => CloneMethod::Copy,
-        });
+fn make_root_disk(context: &Context<'_>, spec: &mut MachineSpec) -> Result<(), FsError> {
+    if let Some(image) = spec.root_disk.clone_from.clone() {
+        let method = clone(context, &image, spec)?;
+        spec.root_disk.clone = Some(method);
+        if method == CloneMethod::Overlay {
+            return Ok(());
+        }
     }
+    let path = spec.root_disk.path.as_path();
     extend(path, spec.root_disk.size.bytes(), spec.root_disk.format)?;
     // A disk that goes with its one run need not outlast a power cut.
     if spec.lifetime == Lifetime::Kept {
@@ -347,6 +345,38 @@ fn make_root_disk(spec: &mut MachineSpec) -> Result<(), FsError> {
         fs::sync_file(&disk, path)?;
     }
     Ok(())
+}
+
+/// Shares blocks with the image, or lays an empty layer over it, or copies it: the first that can be had.
+/// A layer needs its image for as long as it lives, so only a disk that goes with its run is one.
+fn clone(
+    context: &Context<'_>,
+    image: &AbsPath,
+    spec: &mut MachineSpec,
+) -> Result<CloneMethod, FsError> {
+    let disk = &mut spec.root_disk;
+    // A leftover of this very create, when its response was lost half way.
+    fs::remove_file(disk.path.as_path())?;
+    let cloned = |sharing| clone_file::clone_file(image.as_path(), disk.path.as_path(), sharing);
+    let layer = match spec.lifetime {
+        Lifetime::Ephemeral if disk.format == DiskFormat::Raw => context.backend.overlay(disk.size),
+        Lifetime::Ephemeral | Lifetime::Kept => None,
+    };
+    let Some(layer) = layer else {
+        return cloned(Sharing::Preferred).map(|method| match method {
+            clone_file::CloneMethod::Reflink => CloneMethod::Reflink,
+            clone_file::CloneMethod::Copy => CloneMethod::Copy,
+        });
+    };
+    if cloned(Sharing::Required).is_ok() {
+        return Ok(CloneMethod::Reflink);
+    }
+    let path = context.paths.root_overlay();
+    fs::remove_file(&path)?;
+    fs::write_all_at(&fs::create_new(&path)?, &layer, 0)
+        .map_err(|error| FsError::new(FsAction::Write, &path, error))?;
+    disk.path = absolute(&path);
+    Ok(CloneMethod::Overlay)
 }
 
 fn extend(path: &Path, bytes: u64, format: DiskFormat) -> Result<(), FsError> {

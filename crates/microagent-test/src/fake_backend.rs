@@ -13,7 +13,7 @@ use microagent_supervisor::backend::{
     Backend, BackendError, BackendErrorKind, ConfinementFacts, ConfinementReport, Console,
     EngineFacts, GuestAddresses, GuestDevice, GuestListener, GuestStream, Helper, HostFacts,
     HostNeeds, HostReady, LaunchSpec, Launched, LocalFuture, NetworkMode, NetworkModeFacts,
-    Preparation, VM_EVENTS_MAX, Vm, VmEvent, VmExit, VmIdentity,
+    Preparation, VM_EVENTS_MAX, Versions, Vm, VmEvent, VmExit, VmIdentity,
 };
 use microagent_types::{AbsPath, BackendName, ByteSize, VsockPort};
 use std::cell::Cell;
@@ -58,7 +58,7 @@ impl Backend for FakeBackend {
         }
     }
 
-    fn host_facts(&self) -> HostFacts {
+    fn host_facts(&self, _versions: Versions) -> HostFacts {
         HostFacts {
             os: "fake".to_owned(),
             os_version: "1".to_owned(),

@@ -6,7 +6,7 @@
 use crate::backend_choice::candidates_of;
 use crate::context::Context;
 use crate::interrupt::Interrupt;
-use crate::supervisors::{self, Surveyed};
+use crate::supervisors::{self, Detail, Surveyed};
 use microagent_boot::{initramfs, kernel_store};
 use microagent_os::{fs, host_pace};
 use microagent_state::paths::StateDirectory;
@@ -103,10 +103,15 @@ impl DoctorReport {
 /// Looks at everything. Changes nothing.
 pub fn doctor(context: &Context, interrupt: &Interrupt) -> DoctorReport {
     let surveyed: Vec<Surveyed> = match context.backend {
-        Some(backend) => vec![supervisors::ask_host(context, backend, interrupt)],
+        Some(backend) => vec![supervisors::ask_host(
+            context,
+            backend,
+            Detail::Versions,
+            interrupt,
+        )],
         None => candidates_of(HostOs::current())
             .into_iter()
-            .map(|backend| supervisors::ask_host(context, backend, interrupt))
+            .map(|backend| supervisors::ask_host(context, backend, Detail::Versions, interrupt))
             .collect(),
     };
     let chosen = surveyed.iter().find(|asked| asked.refusal().is_none());

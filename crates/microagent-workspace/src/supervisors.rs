@@ -112,7 +112,8 @@ impl Surveyed {
 pub fn survey(context: &Context, interrupt: &Interrupt) -> Vec<Surveyed> {
     let mut surveyed = Vec::new();
     for backend in backend_choice::candidates_of(HostOs::current()) {
-        let asked = ask_host(context, backend, interrupt);
+        // Versions are for people; a choice needs none.
+        let asked = ask_host(context, backend, Detail::Least, interrupt);
         let settled = asked.refusal().is_none();
         surveyed.push(asked);
         if settled {
@@ -122,8 +123,22 @@ pub fn survey(context: &Context, interrupt: &Interrupt) -> Vec<Surveyed> {
     surveyed
 }
 
+/// How much a supervisor is to find out of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Whether a VM can be started.
+    Least,
+    /// The versions of programs as well.
+    Versions,
+}
+
 /// Asks one supervisor.
-pub fn ask_host(context: &Context, backend: BackendName, interrupt: &Interrupt) -> Surveyed {
+pub fn ask_host(
+    context: &Context,
+    backend: BackendName,
+    detail: Detail,
+    interrupt: &Interrupt,
+) -> Surveyed {
     let Some(program) = find(context, backend) else {
         let message = format!("`{}` is not installed", backend.supervisor_program());
         let report = Err(Fault::new(
@@ -136,8 +151,10 @@ pub fn ask_host(context: &Context, backend: BackendName, interrupt: &Interrupt) 
             report,
         };
     };
+    let mut request = Request::new(Command::Host);
+    request.options.probe = (detail == Detail::Least).then_some(false);
     let report = program
-        .converse(&Request::new(Command::Host), HOST_LIMIT, interrupt)
+        .converse(&request, HOST_LIMIT, interrupt)
         .and_then(accept)
         .and_then(|response| {
             response.host.ok_or_else(|| {

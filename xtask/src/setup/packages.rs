@@ -33,6 +33,7 @@ const PACKAGES: &[(Scope, &str)] = &[
     // Judges of what we make.
     (Scope::Test, "cpio"),
     (Scope::Test, "e2fsprogs"),
+    (Scope::Test, "qemu-utils"),
     // A tree of odd files.
     (Scope::Test, "acl"),
     (Scope::Test, "attr"),

@@ -84,6 +84,9 @@ pub fn vm_files(spec: &LaunchSpec) -> Vec<VmFile> {
     for (index, disk) in disks.enumerate() {
         let writable = disk.access == DiskAccess::ReadWrite;
         files.push(file(&disk.path, format!("disk{index}"), writable));
+        if let Some(base) = &disk.base {
+            files.push(file(base, format!("base{index}"), false));
+        }
     }
     files
 }
@@ -94,8 +97,9 @@ pub fn seen_from_inside(spec: &LaunchSpec) -> LaunchSpec {
     let mut paths = vm_files(spec).into_iter().map(|file| {
         AbsPath::try_from(file.inside().as_path()).expect("names inside are short and plain")
     });
-    let disks = std::iter::once(&mut inside.root_disk.path)
-        .chain(inside.disks.iter_mut().map(|disk| &mut disk.path));
+    let disks = std::iter::once(&mut inside.root_disk)
+        .chain(&mut inside.disks)
+        .flat_map(|disk| std::iter::once(&mut disk.path).chain(&mut disk.base));
     for place in [&mut inside.kernel, &mut inside.initramfs]
         .into_iter()
         .chain(disks)

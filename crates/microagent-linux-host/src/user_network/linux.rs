@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::locality::{Locality, Tables};
 use super::reach::Reach;
-use super::{PasstFeatures, default_route_in, features_in};
+use super::{PasstFeatures, default_route_in, features_in, features_in_program};
 
 const FIB_TRIE: &str = "/proc/net/fib_trie";
 const ROUTE: &str = "/proc/net/route";
@@ -25,14 +25,24 @@ const IPV6_ROUTE: &str = "/proc/net/ipv6_route";
 const TABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How old the knowledge of the host's own networks gets while a VM runs.
 const LOCALITY_INTERVAL: Duration = Duration::from_secs(10);
+/// A larger program is asked.
+const PROGRAM_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How a program for the processor begins.
+const EXECUTABLE: &[u8] = b"\x7fELF";
 const HELP: Conversation = Conversation {
     limit: Duration::from_secs(2),
     stdout_bytes_max: 64 * 1024,
     stderr_bytes_max: 64 * 1024,
 };
 
-/// What this `passt` knows. Blocks for the few milliseconds of its help text.
+/// What this `passt` knows: from the names of options in its file, where it is a program for the
+/// processor and no script around one; else from its help text, which blocks for tens of milliseconds.
 pub fn observe(passt: &Path) -> Result<PasstFeatures, ConversationError> {
+    if let Ok(file) = fs::read_bounded(passt, PROGRAM_BYTES_MAX)
+        && file.starts_with(EXECUTABLE)
+    {
+        return Ok(features_in_program(&file));
+    }
     // Older ones print it to stderr, newer ones to stdout; some end with a status of 1.
     let reply = HELP.hold(Spawn::new(passt).argument("--help"), Vec::new())?;
     let help = [reply.stdout, reply.stderr].concat();

@@ -31,6 +31,8 @@ pub enum Sharing {
     Preferred,
     /// Always copy; for measuring and tests.
     Never,
+    /// Reflink, or an error of kind `Unsupported`.
+    Required,
 }
 
 /// Clones `from` to the new name `to`, born 0600. Not durable until synced.
@@ -54,8 +56,11 @@ pub fn clone_file(from: &Path, to: &Path, sharing: Sharing) -> Result<CloneMetho
 fn clone_open(source: &File, target: &File, sharing: Sharing) -> std::io::Result<CloneMethod> {
     // Every refusal (another file system, one without reflinks) ends in the copy, whose own
     // errors tell the truth about a disk that is full or broken.
-    if sharing == Sharing::Preferred && reflink_copy::reflink_file(source, target).is_ok() {
+    if sharing != Sharing::Never && reflink_copy::reflink_file(source, target).is_ok() {
         return Ok(CloneMethod::Reflink);
+    }
+    if sharing == Sharing::Required {
+        return Err(std::io::ErrorKind::Unsupported.into());
     }
     platform::copy_sparse(source, target)?;
     Ok(CloneMethod::Copy)
@@ -97,6 +102,17 @@ mod tests {
         std::fs::write(&to, b"to").unwrap();
         assert!(clone_file(&from, &to, Sharing::Preferred).is_err());
         assert_eq!(std::fs::read(&to).unwrap(), b"to");
+    }
+
+    #[test]
+    fn where_blocks_cannot_be_shared_a_required_reflink_leaves_nothing() {
+        // The kernel's own files share no blocks with anything.
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("b");
+        let from = Path::new("/proc/version");
+        let error = clone_file(from, &to, Sharing::Required).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+        assert!(!fs::is_present(&to));
     }
 
     #[test]

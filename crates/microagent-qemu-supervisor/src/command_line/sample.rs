@@ -1,6 +1,8 @@
 //! A launch spec for tests.
 
-use microagent_supervisor::backend::{ConfinementDemand, Disk, DiskAccess, LaunchSpec, RunFolder};
+use microagent_supervisor::backend::{
+    ConfinementDemand, Disk, DiskAccess, Durability, LaunchSpec, RunFolder,
+};
 use microagent_types::{AbsPath, Arch, ByteSize, VcpuCount};
 
 /// A path.
@@ -13,6 +15,8 @@ fn disk(name: &str, image: &str, access: DiskAccess) -> Disk {
         name: name.to_owned(),
         path: path(image),
         access,
+        base: None,
+        durability: Durability::Kept,
     }
 }
 

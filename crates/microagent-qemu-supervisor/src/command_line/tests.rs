@@ -58,6 +58,19 @@ fn a_machine_with_a_nic_and_data_disks() {
 }
 
 #[test]
+fn a_disk_that_goes_with_its_run_is_a_layer_over_its_image_and_never_flushed() {
+    let mut spec = spec(Arch::Amd64);
+    spec.root_disk.base = Some(path("/i/disk.ext4"));
+    spec.root_disk.durability = Durability::ThrownAway;
+    let lines = lines(&spec, Execution::Kvm);
+    let nodes: Vec<&str> = lines
+        .lines()
+        .filter(|line| line.starts_with("-blockdev"))
+        .collect();
+    insta::assert_snapshot!(nodes.join("\n"));
+}
+
+#[test]
 fn an_arm64_machine() {
     let lines = lines(&spec(Arch::Arm64), Execution::Kvm);
     let machine: Vec<&str> = lines.lines().take(3).collect();

@@ -4,6 +4,15 @@ use super::NetworkMode;
 use microagent_machine::Accelerator;
 use microagent_types::AbsPath;
 
+/// Whether programs are run to learn their versions, which takes tens of milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// They are, all at once.
+    Asked,
+    /// Only where a version decides whether a VM can be started.
+    LeftOut,
+}
+
 /// Everything that `host` tells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostFacts {

@@ -53,6 +53,21 @@ pub struct Disk {
     pub path: AbsPath,
     /// How the VM may use it.
     pub access: DiskAccess,
+    /// The disk beneath it, which stays as it is: `path` then holds only what the guest has changed, in
+    /// the form that [`super::Backend::overlay`] gave it.
+    pub base: Option<AbsPath>,
+    /// Whether it outlives its VM.
+    pub durability: Durability,
+}
+
+/// What a power cut may do to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// What the guest has synced is on the disk.
+    #[default]
+    Kept,
+    /// Anything: it goes with its VM, so a sync of the guest need not reach the host's disk.
+    ThrownAway,
 }
 
 /// The run folder under both its names.

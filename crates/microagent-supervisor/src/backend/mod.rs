@@ -20,9 +20,11 @@ mod launch_spec;
 pub use error::{BackendError, BackendErrorKind};
 pub use host_facts::{
     ConfinementFacts, ConfinementPart, EngineFacts, HostFacts, KvmFacts, NetworkModeFacts, Program,
+    Versions,
 };
 pub use launch_spec::{
-    ConfinementDemand, Disk, GuestAddresses, GuestDevice, GuestNic, LaunchSpec, RunFolder,
+    ConfinementDemand, Disk, Durability, GuestAddresses, GuestDevice, GuestNic, LaunchSpec,
+    RunFolder,
 };
 pub use microagent_machine::spec::{DiskAccess, NetworkMode};
 
@@ -56,8 +58,8 @@ pub trait Backend {
     /// What it can do here. Cheap, the same at every call.
     fn capabilities(&self) -> Capabilities;
 
-    /// Everything that `host` reports. Bounded by 5 s in all; asks programs for their versions.
-    fn host_facts(&self) -> HostFacts;
+    /// Everything that `host` reports. Bounded by 5 s in all.
+    fn host_facts(&self, versions: Versions) -> HostFacts;
 
     /// Whether a VM could start now: VMM, accelerator, helper programs, required confinement. All
     /// problems at once. Must be quick: it stands on the way of every start.
@@ -77,6 +79,12 @@ pub trait Backend {
     /// The guest's addresses in a mode that has a NIC. `dns` is what the user asked for; empty leaves
     /// the choice to the backend.
     fn guest_addresses(&self, dns: &[IpAddr]) -> GuestAddresses;
+
+    /// The content of an empty layer of that size over a disk that stays as it is. None where the VMM
+    /// reads disks as they are and nothing else: such a disk is a copy.
+    fn overlay(&self, _size: ByteSize) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Takes up one boot. Nothing of the host is touched yet.
     fn prepare(&self, spec: LaunchSpec) -> Box<dyn Preparation>;

@@ -17,14 +17,16 @@ use super::event::{Event, EventSender, LaunchFailure, Phase};
 use super::serial::{ConsoleLog, ConsolePaths, SharedConsole};
 use super::target;
 use crate::backend::{
-    Backend, ConfinementDemand, Disk, DiskAccess, GuestListener, GuestNic, LaunchSpec, Preparation,
-    RunFolder,
+    Backend, ConfinementDemand, Disk, DiskAccess, Durability, GuestListener, GuestNic, LaunchSpec,
+    Preparation, RunFolder,
 };
 use crate::faults;
 use crate::launch_record::LaunchDocument;
 use crate::view::absolute;
 use microagent_machine::command_line::kernel_command_line;
-use microagent_machine::spec::{DataDisk, MachineSpec, NetworkMode, Requirement};
+use microagent_machine::spec::{
+    CloneMethod, DataDisk, Lifetime, MachineSpec, NetworkMode, Requirement,
+};
 use microagent_os::local_socket::{self, AsyncListener};
 use microagent_os::lock::{LockFile, LockMode};
 use microagent_os::{clock, dirs, fs, host_pace};
@@ -358,6 +360,14 @@ fn launch_spec(plan: &BootPlan<'_>, folder: &Path, run: &RunPaths) -> Result<Lau
             name: "root".to_owned(),
             path: spec.root_disk.path.clone(),
             access: DiskAccess::ReadWrite,
+            base: match spec.root_disk.clone {
+                Some(CloneMethod::Overlay) => spec.root_disk.clone_from.clone(),
+                _ => None,
+            },
+            durability: match spec.lifetime {
+                Lifetime::Kept => Durability::Kept,
+                Lifetime::Ephemeral => Durability::ThrownAway,
+            },
         },
         disks: disks_of_boot(spec, document)
             .into_iter()
@@ -365,6 +375,8 @@ fn launch_spec(plan: &BootPlan<'_>, folder: &Path, run: &RunPaths) -> Result<Lau
                 name: disk.name.as_str().to_owned(),
                 path: disk.path.clone(),
                 access: access_of_boot(disk, document),
+                base: None,
+                durability: Durability::Kept,
             })
             .collect(),
         run: RunFolder {

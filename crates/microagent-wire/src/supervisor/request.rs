@@ -122,8 +122,7 @@ impl Command {
     /// The options it takes.
     pub const fn options(self) -> &'static [&'static str] {
         match self {
-            Self::Host => &[],
-            Self::Check => &["probe"],
+            Self::Host | Self::Check => &["probe"],
             Self::Inspect => &["probe", "events"],
             Self::Prepare => &["replace", "lockTimeoutMs"],
             Self::Start => &[
@@ -289,7 +288,8 @@ pub enum EndpointWanted {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Options {
-    /// Ports and targets are tried too; the guest is pinged.
+    /// Ports and targets are tried too; the guest is pinged; programs are asked for their versions, which
+    /// `host` does unless told not to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<bool>,
     /// How many events come with an `inspect`, up to 100.

@@ -121,13 +121,16 @@ pub enum CloneKind {
     Reflink,
     /// A sparse copy.
     Copy,
+    /// A layer over the image, for a disk that goes with its one run.
+    Overlay,
 }
 
 /// The root disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RootDiskConfig {
-    /// `<ws>/rootfs.ext4` or `<ws>/rootfs.vhd`; that one when absent.
+    /// `<ws>/rootfs.ext4` or `<ws>/rootfs.vhd`; that one when absent. `<ws>/rootfs.overlay` in a record
+    /// whose `clone` says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<AbsPath>,
     /// Its layout.
