@@ -1,11 +1,17 @@
 //! A workspace from create to delete: what its guest wrote stays, every verb does what its name says,
 //! and what makes no sense in a state is refused with the command that would help.
 
-use crate::framework::case::{Case, case};
+use crate::framework::case::{Case, Need, case};
+use crate::framework::check;
 use crate::framework::workspace::{Lasting, NAME};
 use crate::framework::world::World;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use microagent_test::cli::Program;
 use microagent_test::fsck;
+use std::time::Duration;
+
+/// A boot and a shutdown, on a real processor.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -22,6 +28,11 @@ pub(crate) fn cases() -> Vec<Case> {
             workload,
         ),
         case("lifecycle::two_starts_at_once_make_one_vm", two_starts),
+        case(
+            "lifecycle::a_program_in_python_needs_the_supervisor_and_nothing_else",
+            python,
+        )
+        .needing(&[Need::Root, Need::Tool("python3")]),
     ]
 }
 
@@ -43,7 +54,7 @@ fn kept(world: &World) -> Result<()> {
     ensure!(halted["state"] == "halted", "{halted:#}");
     ensure!(halted["vm"].is_null(), "{halted:#}");
     ensure!(kept.does(&["ps", "-q"])?.stdout.is_empty());
-    crate::framework::check::processes_gone(world, kept.home())?;
+    check::processes_gone(world, kept.home())?;
     fsck::clean(&kept.disk())?;
 
     kept.does(&["start", NAME])?;
@@ -69,7 +80,7 @@ fn paused(world: &World) -> Result<()> {
     kept.refuses(&["exec", NAME, "true"], "wrong_state")?;
     kept.refuses(&["halt", NAME], "wrong_state")?;
     // Long enough for a guest's clock that was not told to show it.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(3));
     kept.does(&["resume", NAME])?;
     kept.is("running", "resumed")?;
     let before = seconds();
@@ -100,6 +111,49 @@ fn workload(world: &World) -> Result<()> {
     ensure!(status["exit"]["code"] == 7, "{status:#}");
     kept.console_says(|console| console.contains("on the console"))?;
     fsck::clean(&kept.disk())?;
+    kept.ends_well()
+}
+
+/// The example of the manual, as it stands there.
+fn python(world: &World) -> Result<()> {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/examples/supervisor_client.py"
+    );
+    let kept = Lasting::create(world, &[], &[])?;
+    let status = kept.status()?;
+    let kernel = status["kernel"]["path"].as_str().context("no kernel")?;
+    let images = check::stored_images(kept.home());
+    let libexec = world.prefix().join("libexec");
+    let initramfs = std::fs::read_dir(&libexec)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "cpio")
+        });
+    let finished = Program::at("/usr/bin/env")
+        .of(kept.home())
+        .args(["python3", script])
+        .arg(libexec.join(world.backend().supervisor()))
+        .arg(kept.home().work_dir().join("python-state"))
+        .arg(kernel)
+        .arg(initramfs.context("no initramfs")?)
+        .arg(images.first().context("no image is stored")?)
+        .limit(world.limit(PROGRAM_LIMIT))
+        .run()?
+        .expect_code(0)?;
+    let said = finished.stdout_text();
+    let lines: Vec<&str> = said
+        .lines()
+        .map(|line| line.split(" in ").next().unwrap_or(line))
+        .collect();
+    ensure!(
+        lines[..2] == ["created prepared", "started running"]
+            && lines[2].starts_with("inspected running ready ")
+            && lines[3..] == ["refused wrong_state", "halted halted", "deleted True"],
+        "{said}"
+    );
     kept.ends_well()
 }
 

@@ -5,6 +5,7 @@ mod bad_image;
 mod bulk;
 mod crashes;
 mod disks;
+mod durability;
 mod dying;
 mod endings;
 mod full_disk;
@@ -12,6 +13,7 @@ mod host;
 mod interrupts;
 mod lifecycle;
 pub(crate) mod odd_tree;
+mod read_only;
 mod settings;
 mod sources;
 mod streams;
@@ -37,7 +39,9 @@ pub(crate) fn all() -> Vec<Case> {
         interrupts::cases(),
         crashes::cases(),
         lifecycle::cases(),
+        read_only::cases(),
         dying::cases(),
+        durability::cases(),
     ]
     .into_iter()
     .flatten()

@@ -34,6 +34,16 @@ impl SmallDisk {
             .ok()
     }
 
+    /// Lets nothing be written to it, or everything again.
+    pub(crate) fn set_writable(&self, writable: bool) -> Result<()> {
+        let access = if writable { "rw" } else { "ro" };
+        Tool::new("mount")
+            .arg("-o")
+            .arg(format!("remount,{access}"))
+            .arg(&self.at)
+            .ok()
+    }
+
     /// The mebibytes in use, rounded up.
     pub(crate) fn used_mebibytes(&self) -> Result<u32> {
         let text = Tool::new("df")

@@ -38,10 +38,25 @@ impl<'a> Lasting<'a> {
         flags: &[&str],
         command: &[&str],
     ) -> Result<Self> {
+        Self::make(world, prefix, Home::new()?, flags, command)
+    }
+
+    /// An idle one in a home that is there.
+    pub(crate) fn create_in(world: &'a World, home: Home, flags: &[&str]) -> Result<Self> {
+        Self::make(world, world.prefix(), home, flags, &[])
+    }
+
+    fn make(
+        world: &'a World,
+        prefix: &Path,
+        home: Home,
+        flags: &[&str],
+        command: &[&str],
+    ) -> Result<Self> {
         let lasting = Self {
             world,
             program: prefix.join("bin/microagent"),
-            home: Home::new()?,
+            home,
         };
         let image = world.debian_source()?;
         let mut words = vec!["create", NAME, "--network", "isolated", "--profile", "tiny"];

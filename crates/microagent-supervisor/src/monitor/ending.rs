@@ -93,7 +93,7 @@ impl Owner<'_> {
             self.start_failure = Some(StartFailure {
                 phase: self.died_in,
                 reason: FailReason::BootFailed,
-                fault: Fault::new(FaultKind::Guest, message),
+                fault: Fault::new(FaultKind::Guest, message).with_cause(self.how_it_died(exit)),
             });
         }
         // Connections end with their VM; their last bytes are delivered and their ends recorded first.
