@@ -29,6 +29,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     });
     check::run_stages(&places, &mut stages);
     stages.run("3 unit and command tests", || tests(&places));
+    stages.run("3 examples of the library", || examples(&places));
     stages.run("3 ends at every crash point", || crashes(&places));
     stages.run("4 guest init, initramfs and kernel", || {
         guest::build(&places)?;
@@ -81,14 +82,29 @@ fn tests(places: &Places) -> Result<Outcome> {
     Ok(lines.counts(counts::of_nextest)?.into())
 }
 
-/// Acts that end at each of their named points, in a build of its own: what ships has no such point.
+/// What the library's pages show must compile as it stands there.
+fn examples(places: &Places) -> Result<Outcome> {
+    cargo(places)
+        .args([
+            "test",
+            "--quiet",
+            "--doc",
+            "--package",
+            "microagent-workspace",
+        ])
+        .ok()?;
+    Ok(Outcome::default())
+}
+
+/// Acts that end, or find the disk full, at each of their named points, in a build of its own: what ships
+/// has no such point.
 fn crashes(places: &Places) -> Result<Outcome> {
     const PACKAGE: &str = "microagent-test";
     const FEATURE: &str = "crash-points";
     let lines = cargo(places)
         .args(["nextest", "run", "--package", PACKAGE, "--profile", "ci"])
         .args(["--features", FEATURE])
-        .args(["--filterset", "binary(crash)"])
+        .args(["--filterset", "binary(crash) | binary(full)"])
         .env("PATH", setup::search_path(places)?)
         .tee()?;
     Ok(lines.counts(counts::of_nextest)?.into())

@@ -22,6 +22,8 @@ use microagent_test::image::{Image, ImageConfig, Layer, Tool};
 
 /// For processes that end by themselves once they have answered.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// For a list with one workspace in it that never answers, on a busy machine.
+const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// For a command that a signal should end.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at them.
@@ -81,6 +83,10 @@ fn main() -> ExitCode {
         (
             "a_history_is_shown_verified_and_shows_an_edit",
             a_history_is_shown_verified_and_shows_an_edit,
+        ),
+        (
+            "two_hundred_workspaces_are_listed_while_one_does_not_answer",
+            two_hundred_workspaces_are_listed_while_one_does_not_answer,
         ),
         (
             "values_of_an_environment_are_shown_only_when_asked_for",
@@ -730,4 +736,45 @@ fn a_data_disk_that_cannot_be_made_leaves_no_workspace() {
     let taken = create_with_disks(&installed, &["data=32M:/data"]);
     taken.expect_code(1).unwrap();
     assert_eq!(installed.names(), "web\n");
+}
+
+/// Records under other names: nothing tells such a workspace from one that was created.
+fn two_hundred_workspaces_are_listed_while_one_does_not_answer() {
+    const MANY: usize = 200;
+    let installed = Installed::new();
+    installed.create("prepared");
+    let folder = |name: &str| installed.home.state_dir().join("workspaces").join(name);
+    let record = std::fs::read_to_string(folder("prepared").join("workspace.json")).unwrap();
+    for number in 1..MANY {
+        let name = format!("prepared-{number}");
+        std::fs::create_dir(folder(&name)).unwrap();
+        let record = record.replace("\"prepared\"", &format!("\"{name}\""));
+        std::fs::write(folder(&name).join("workspace.json"), record).unwrap();
+        for file in ["runtime.json", "events.jsonl"] {
+            let from = folder("prepared").join(file);
+            std::fs::copy(from, folder(&name).join(file)).unwrap();
+        }
+    }
+    installed.create("wedged");
+    installed.does(&["start", "wedged"]).expect_code(0).unwrap();
+    let status = installed.does(&["status", "--json", "wedged"]).json();
+    let monitor = status.unwrap()["vm"]["monitorPid"].as_u64().unwrap();
+    let processes = installed.home.processes();
+    let monitor = processes.iter().find(|seen| u64::from(seen.pid) == monitor);
+    let monitor = monitor.unwrap();
+    monitor.signal(Signal::STOP);
+    let listed = installed.does(&["list", "--json"]);
+    monitor.signal(Signal::CONT);
+    let listed = listed.expect_code(0).unwrap();
+    assert!(listed.took < LIST_LIMIT, "{:?}", listed.took);
+    let document = listed.json().unwrap();
+    let workspaces = document["workspaces"].as_array().unwrap();
+    assert_eq!(workspaces.len(), MANY + 1);
+    for workspace in workspaces {
+        let wedged = workspace["name"] == "wedged";
+        let state = if wedged { "running" } else { "prepared" };
+        assert_eq!(workspace["state"], state, "{workspace}");
+        assert_eq!(workspace["stale"], wedged, "{workspace}");
+    }
+    installed.does(&["kill", "wedged"]).expect_code(0).unwrap();
 }

@@ -99,7 +99,8 @@ fn temporary_beside(path: &Path, folder: &Path) -> PathBuf {
 fn write_temporary(temporary: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let mut file = fs::create_new(temporary)?;
     crash_point::pass("record.created");
-    file.write_all(bytes)
+    crash_point::room("record")
+        .and_then(|()| file.write_all(bytes))
         .map_err(|error| FsError::new(FsAction::Write, temporary, error))?;
     crash_point::pass("record.written");
     fs::sync_file(&file, temporary)?;

@@ -281,7 +281,12 @@ impl Writer<'_> {
     }
 
     fn write_or_take_back(&mut self, bytes: &[u8], path: &std::path::Path) -> Result<(), FsError> {
-        let error = match self.file.write(bytes) {
+        let written = match crash_point::room("event") {
+            Ok(()) => self.file.write(bytes),
+            // As a disk that becomes full: a part is there.
+            Err(_) => self.file.write(&bytes[..bytes.len() / 2]),
+        };
+        let error = match written {
             Ok(written) if written == bytes.len() => return Ok(()),
             Ok(_) => std::io::Error::from(std::io::ErrorKind::StorageFull),
             Err(error) => error,

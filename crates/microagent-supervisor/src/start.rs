@@ -470,6 +470,11 @@ fn crash_variables() -> impl Iterator<Item = (&'static str, String)> {
             "MICROAGENT_TEST_MONITOR_CRASH_LOG",
             "MICROAGENT_TEST_CRASH_LOG",
         ),
+        ("MICROAGENT_TEST_MONITOR_FULL_AT", "MICROAGENT_TEST_FULL_AT"),
+        (
+            "MICROAGENT_TEST_MONITOR_FULL_LOG",
+            "MICROAGENT_TEST_FULL_LOG",
+        ),
     ]
     .into_iter()
     .filter_map(|(given, passed)| Some((passed, std::env::var(given).ok()?)))

@@ -125,7 +125,9 @@ fn try_act(context: &mut Context<'_>, verb: Verb) -> Result<Tried, Fault> {
         Admission::Do(_) | Admission::Wait(WaitFor::Ready | WaitFor::End) => {
             if observed.monitor_answers() {
                 if matches!(verb, Verb::Quarantine(_)) {
-                    mark(context, &mut observed)?;
+                    let marked = mark(context, &mut observed);
+                    // What is suspected is cut off first of all; the monitor records it as well.
+                    go_on_without_room(context, marked)?;
                 }
                 ask_monitor(context, verb, Some(lock))
             } else {
@@ -285,7 +287,7 @@ fn kill_recorded(context: &mut Context<'_>, observed: &mut Observed) -> Result<T
         release: Release::Released,
     };
     let workspace = observed.workspace.value.clone();
-    let event = write_outcome(
+    let recorded = write_outcome(
         context,
         &workspace,
         &mut observed.runtime,
@@ -293,10 +295,11 @@ fn kill_recorded(context: &mut Context<'_>, observed: &mut Observed) -> Result<T
         None,
         EventType::Killed,
         |event| event.with("endedBy", "kill"),
-    )?;
+    );
+    let event = go_on_without_room(context, recorded)?;
     sweep_run_folder(&context.paths);
     drop(lease);
-    settle(context, observed, outcome.state, &event);
+    settle(context, observed, outcome.state, event.as_ref());
     context.response.ending = Some(Ending {
         ended_by: EndedBy::Kill,
         guest_sync: None,
@@ -344,7 +347,7 @@ fn release(context: &mut Context<'_>, observed: &mut Observed) -> Result<Tried, 
         EventType::Released,
         |event| event,
     )?;
-    settle(context, observed, outcome.state, &event);
+    settle(context, observed, outcome.state, Some(&event));
     context.response.ending = Some(no_ending());
     Ok(Tried::Done)
 }
@@ -391,7 +394,7 @@ fn mark_resting(context: &mut Context<'_>, observed: &mut Observed) -> Result<Tr
         EventType::Quarantined,
         |event| event,
     )?;
-    settle(context, observed, outcome.state, &event);
+    settle(context, observed, outcome.state, Some(&event));
     context.response.severed = Some(Severed {
         network: SeverResult::None,
         publish: SeverResult::None,
@@ -407,15 +410,32 @@ fn settle(
     context: &mut Context<'_>,
     observed: &mut Observed,
     state: State,
-    event: &microagent_state::event_record::Event,
+    event: Option<&microagent_state::event_record::Event>,
 ) {
     observed.state = state;
     observed.status = None;
     observed.facts.vm = microagent_machine::facts::VmFact::Gone;
     observed.facts.lease = LeaseFact::Free;
     context.response.changed = Some(true);
-    context.response.event = Some(event_view(event));
+    context.response.event = event.map(event_view);
     context.response.workspace = Some(Box::new(observed.view(context)));
+}
+
+/// What was done stays done on a disk without room: that it is not recorded is a warning.
+fn go_on_without_room<T>(
+    context: &mut Context<'_>,
+    recorded: Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    match recorded {
+        Err(fault) if fault.kind == FaultKind::Resource => {
+            context.warn(format!(
+                "it is done and could not be recorded: {}",
+                fault.message
+            ));
+            Ok(None)
+        }
+        recorded => recorded.map(Some),
+    }
 }
 
 fn no_ending() -> Ending {

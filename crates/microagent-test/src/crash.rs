@@ -24,7 +24,7 @@ pub fn points(program: Program, log: &Path) -> Result<Vec<String>> {
             finished.words
         );
     }
-    Ok(numbered(&text))
+    Ok(numbered_passes(&text))
 }
 
 /// Runs `program` and has it end at `point`. Another process of the same act may be the one that ends
@@ -38,7 +38,8 @@ pub fn has_crashed(finished: &Finished) -> bool {
     finished.signal == Some(SIGABRT)
 }
 
-fn numbered(text: &str) -> Vec<String> {
+/// The passes of a log, each as `name:n`.
+pub fn numbered_passes(text: &str) -> Vec<String> {
     let mut passes: BTreeMap<&str, u32> = BTreeMap::new();
     text.lines()
         .map(|name| {
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_pass_of_a_point_has_its_number() {
-        assert_eq!(numbered("a\nb\na\n"), ["a:1", "b:1", "a:2"]);
+        assert_eq!(numbered_passes("a\nb\na\n"), ["a:1", "b:1", "a:2"]);
     }
 
     #[test]

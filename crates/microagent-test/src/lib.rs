@@ -15,3 +15,4 @@ pub mod filters;
 pub mod fsck;
 pub mod home;
 pub mod image;
+pub mod supervised;

@@ -68,6 +68,29 @@ pub struct CreateReport {
 
 /// Prepares a workspace. After an error nothing of it is left; a built image is kept.
 ///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::create::{CreateSettings, Idle, create};
+/// use microagent_workspace::progress::Silent;
+///
+/// let settings = CreateSettings {
+///     name: "research".parse()?,
+///     image: "oci:./image".parse()?,
+///     workload: Default::default(),
+///     idle: Idle::Yes,
+///     size: Default::default(),
+///     network: Default::default(),
+///     hostname: None,
+///     labels: Default::default(),
+///     kernel: None,
+/// };
+/// let report = create(&context, &settings, &mut Silent, &interrupt)?;
+/// assert_eq!(report.workspace.state, "prepared");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// With kind `conflict` when the name is taken, and whatever stops an image or a supervisor.
 pub fn create(

@@ -18,6 +18,18 @@ use std::time::Duration;
 const DELETE_LIMIT: Duration = Duration::from_mins(1);
 
 /// Removes workspaces. Deleting what is not there succeeds, and the report says so.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::delete;
+///
+/// for report in delete(&context, &["research".parse()?], &interrupt) {
+///     println!("{} freed {} bytes", report.name, report.result?.freed_bytes);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn delete(context: &Context, names: &[WorkspaceName], interrupt: &Interrupt) -> Vec<ActReport> {
     in_parallel(names, |name| delete_one(context, name, interrupt))
 }

@@ -52,6 +52,23 @@ fn timeout_option(timeout: Duration) -> Options {
 
 /// Clean, disk-preserving shutdown. It never escalates: when the guest does not return in time the act
 /// fails, nothing is killed and the state stays as it is.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::ending::{HALT_TIMEOUT, halt};
+///
+/// let names = ["research".parse()?];
+/// for report in halt(&context, &names, HALT_TIMEOUT, Some("for the night"), &interrupt) {
+///     match report.result {
+///         Ok(_) => println!("{} is halted, its disk is clean", report.name),
+///         // Nothing was killed: wait longer, or stop it.
+///         Err(error) => eprintln!("{}: {error}", report.name),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn halt(
     context: &Context,
     names: &[WorkspaceName],
@@ -71,6 +88,20 @@ pub fn halt(
 }
 
 /// A sync of the guest bounded by 2 s, then SIGTERM to the VMM, then a kill after `timeout`.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::ending::{STOP_TIMEOUT, stop};
+///
+/// for report in stop(&context, &["research".parse()?], STOP_TIMEOUT, None, &interrupt) {
+///     if let Some(ending) = report.result?.ending {
+///         println!("{} was ended by {:?}", report.name, ending.ended_by);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn stop(
     context: &Context,
     names: &[WorkspaceName],
@@ -90,6 +121,18 @@ pub fn stop(
 }
 
 /// SIGKILL to the verified VM process, at once.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::kill;
+///
+/// for report in kill(&context, &["research".parse()?], Some("does not answer"), &interrupt) {
+///     println!("{} changed: {}", report.name, report.result?.changed);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn kill(
     context: &Context,
     names: &[WorkspaceName],
@@ -108,6 +151,23 @@ pub fn kill(
 }
 
 /// Freezes the vCPUs in place.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::{pause, resume};
+///
+/// let names = ["research".parse()?];
+/// for report in pause(&context, &names, None, &interrupt) {
+///     report.result?;
+/// }
+/// // Nothing of the guest runs now.
+/// for report in resume(&context, &names, None, &interrupt) {
+///     report.result?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn pause(
     context: &Context,
     names: &[WorkspaceName],
@@ -126,6 +186,18 @@ pub fn pause(
 }
 
 /// Thaws the vCPUs; the guest's clock is set before this returns.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::resume;
+///
+/// for report in resume(&context, &["research".parse()?], None, &interrupt) {
+///     report.result?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn resume(
     context: &Context,
     names: &[WorkspaceName],
@@ -144,6 +216,20 @@ pub fn resume(
 }
 
 /// Severs network, published ports, mediation and sessions, and keeps disk, log and history.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::ending::{Freeze, quarantine};
+///
+/// let note = Some("case 17");
+/// for report in quarantine(&context, &["research".parse()?], Freeze::Yes, note, &interrupt) {
+///     let severed = report.result?.severed;
+///     println!("{}: {severed:?}", report.name);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn quarantine(
     context: &Context,
     names: &[WorkspaceName],

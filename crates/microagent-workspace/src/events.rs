@@ -20,6 +20,18 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 /// The stored lines of a history, oldest first, byte for byte: those since a moment, if one is given,
 /// and of these at most the last `tail`. A line that is no event is never left out for its time.
 ///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::events::events;
+///
+/// for line in events(&context, &"research".parse()?, Some(10), None)? {
+///     println!("{line}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When there is no such workspace or its history can't be read.
 pub fn events(
@@ -48,6 +60,17 @@ pub fn events(
 
 /// Checks numbers and hashes of the whole history.
 ///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::events::verify;
+///
+/// let report = verify(&context, &"research".parse()?)?;
+/// assert!(report.is_sound(), "{:?}", report.faults);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When there is no such workspace or its history can't be read. Damage is no error: the report has it.
 pub fn verify(context: &Context, name: &WorkspaceName) -> Result<ChainReport, WorkspaceError> {
@@ -60,6 +83,20 @@ pub fn verify(context: &Context, name: &WorkspaceName) -> Result<ChainReport, Wo
 ///
 /// The history is a file, so whoever reads it needs no help of the monitor and loses nothing when that
 /// dies.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::events::follow;
+///
+/// follow(&context, &"research".parse()?, 0, &interrupt, &mut |line| {
+///     println!("{line}");
+///     // Until the VM ends.
+///     true
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// When there is no such workspace, its history can't be read, or a signal came.

@@ -44,6 +44,37 @@ pub struct ExecSettings {
 
 /// Runs a command in a running workspace.
 ///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::exec::{ExecSettings, exec};
+/// use microagent_workspace::guest_session::SessionSink;
+/// use microagent_workspace::run::RunStreams;
+/// use std::io::{self, Write};
+///
+/// struct PassOn;
+///
+/// impl SessionSink for PassOn {
+///     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+///         io::stdout().write_all(bytes)
+///     }
+///
+///     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
+///         io::stderr().write_all(bytes)
+///     }
+/// }
+///
+/// let settings = ExecSettings {
+///     argv: vec!["uname".to_owned(), "-r".to_owned()],
+///     ..ExecSettings::default()
+/// };
+/// let streams = RunStreams { stdin: None, sink: &mut PassOn };
+/// let outcome = exec(&context, &"research".parse()?, &settings, streams, &interrupt)?;
+/// assert_eq!(outcome.end.exit_code(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When the workspace does not run, the guest refuses, or the connection breaks.
 pub fn exec(

@@ -86,6 +86,21 @@ pub struct Known {
 
 /// Tells every workspace, by name.
 ///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::list;
+///
+/// for summary in list(&context)? {
+///     match summary.known {
+///         Ok(known) => println!("{} {}", summary.name, known.state),
+///         Err(fault) => eprintln!("{}: {}", summary.name, fault.message),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When the state directory itself can't be read. A record that can't be read is a summary that says so.
 pub fn list(context: &Context) -> Result<Vec<Summary>, WorkspaceError> {

@@ -28,6 +28,20 @@ pub struct StartSettings {
 }
 
 /// Boots workspaces. One that runs already is a success without change.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::start::{StartSettings, start};
+///
+/// let names = ["research".parse()?];
+/// for report in start(&context, &names, &StartSettings::default(), &interrupt) {
+///     let acted = report.result?;
+///     println!("{} is ready after {:?} ms", report.name, acted.ready_ms);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn start(
     context: &Context,
     names: &[WorkspaceName],

@@ -17,6 +17,17 @@ const INSPECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Tells a workspace. What can't be checked in time is told as recorded, with `stale` set.
 ///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::status;
+///
+/// let workspace = status(&context, &"research".parse()?, &interrupt)?;
+/// println!("{} ({})", workspace.state, workspace.reason);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When there is no such workspace or its record is damaged.
 pub fn status(

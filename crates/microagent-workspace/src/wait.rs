@@ -48,6 +48,22 @@ pub enum Condition {
 ///
 /// The report's workspace is the one seen at the end; a condition that can no longer come true is an
 /// error of kind `wrong_state`, a limit that ran out one of kind `timeout`.
+///
+/// ```no_run
+/// # use microagent_workspace::{Context, Interrupt};
+/// # let context = Context::new("/home/me/.microagent".parse()?)?;
+/// # let interrupt = Interrupt::new();
+/// use microagent_workspace::wait::{Condition, wait};
+/// use std::time::Duration;
+///
+/// let limit = Some(Duration::from_secs(60));
+/// for report in wait(&context, &["research".parse()?], Condition::Ended, limit, &interrupt) {
+///     let workspace = report.result?.workspace;
+///     let exit = workspace.and_then(|workspace| workspace.exit);
+///     println!("{} ended with {:?}", report.name, exit.and_then(|exit| exit.code));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn wait(
     context: &Context,
     names: &[WorkspaceName],

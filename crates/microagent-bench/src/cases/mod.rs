@@ -2,6 +2,7 @@
 
 mod disk_clone;
 pub(crate) mod image_build;
+mod lifecycle;
 mod ready;
 mod run;
 
@@ -31,15 +32,57 @@ const ALL: &[Case] = &[
         name: "disk-clone",
         run: disk_clone::measure,
     },
+    Case {
+        name: "lifecycle-status",
+        run: lifecycle::status,
+    },
+    Case {
+        name: "lifecycle-status-of-many",
+        run: lifecycle::status_of_many,
+    },
+    Case {
+        name: "lifecycle-list",
+        run: lifecycle::list,
+    },
+    Case {
+        name: "lifecycle-list-of-many",
+        run: lifecycle::list_of_many,
+    },
+    Case {
+        name: "lifecycle-request",
+        run: lifecycle::request,
+    },
+    Case {
+        name: "lifecycle-create",
+        run: lifecycle::create,
+    },
+    Case {
+        name: "lifecycle-monitor",
+        run: lifecycle::monitor,
+    },
+    Case {
+        name: "lifecycle-start",
+        run: lifecycle::start,
+    },
 ];
+
+/// Asks for every case whose name begins so.
+const GROUPS: &[&str] = &["lifecycle"];
 
 /// What can be asked for.
 pub(crate) fn names() -> Vec<&'static str> {
-    ALL.iter().map(|case| case.name).collect()
+    let cases = ALL.iter().map(|case| case.name);
+    cases.chain(GROUPS.iter().copied()).collect()
+}
+
+fn is_in(group: &str, case: &str) -> bool {
+    GROUPS.contains(&group) && case.starts_with(group)
 }
 
 /// The cases that were asked for, in their own order; all when none was.
 pub(crate) fn chosen(names: &[String]) -> impl Iterator<Item = &'static Case> {
-    ALL.iter()
-        .filter(move |case| names.is_empty() || names.iter().any(|name| name == case.name))
+    ALL.iter().filter(move |case| {
+        let is_meant = |name: &String| name == case.name || is_in(name, case.name);
+        names.is_empty() || names.iter().any(is_meant)
+    })
 }

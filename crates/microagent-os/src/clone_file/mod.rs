@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use crate::crash_point;
 use crate::error::{FsAction, FsError};
 use crate::fs;
 
@@ -62,6 +63,7 @@ fn clone_open(source: &File, target: &File, sharing: Sharing) -> std::io::Result
     if sharing == Sharing::Required {
         return Err(std::io::ErrorKind::Unsupported.into());
     }
+    crash_point::room("clone")?;
     platform::copy_sparse(source, target)?;
     Ok(CloneMethod::Copy)
 }

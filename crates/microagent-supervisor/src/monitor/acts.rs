@@ -478,6 +478,12 @@ impl Owner<'_> {
             done: Some(true),
             changed: Some(changed),
             workspace: Some(Box::new(self.view())),
+            warnings: self
+                .book
+                .record_error()
+                .map(unrecorded)
+                .into_iter()
+                .collect(),
             ..MonitorAnswer::success()
         }
     }
@@ -507,6 +513,11 @@ impl Owner<'_> {
             duration_ms: clock::whole_ms(took),
         }
     }
+}
+
+/// The warning of an act whose record could not be written.
+fn unrecorded(why: &str) -> String {
+    format!("it is done and could not be recorded: {why}")
 }
 
 /// Whether the guest is to be told of a halt, or was told before.

@@ -47,6 +47,13 @@ impl Owner<'_> {
         // after a crash knows that there was a VM, and which.
         self.book.commit(vec![started]).await;
         microagent_os::crash_point::pass("monitor.vm_recorded");
+        if let Some(why) = self.book.record_error() {
+            let fault = Fault::new(FaultKind::Resource, "the VM could not be recorded")
+                .with_cause(why)
+                .with_hint("make room on the disk of the state directory");
+            self.fail_start(Phase::Launch, FailReason::BootFailed, fault);
+            return;
+        }
         self.guest.ran_at = Some(clock::monotonic());
         let limit = host_pace::limit(RUN_LIMIT);
         let ran = tokio::time::timeout(limit, vm.run()).await;
