@@ -19,6 +19,8 @@ const OUTPUT_BYTES_HIGH: usize = 256 << 10;
 /// Most bytes of one send. Beyond this the kernel spreads a packet over several pieces of memory, and
 /// vhost-device-vsock 0.3 loses such a packet without a word.
 const SEND_BYTES_MAX: usize = 32_000;
+/// How long a wait for the host goes on before whether to wait is asked again.
+const ATTENTION_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes asked for in one read, from the host as from a process.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 
@@ -166,6 +168,46 @@ impl Connection {
             }
             if self.is_closed || !self.wait(PollFlags::OUT, deadline) {
                 return false;
+            }
+        }
+    }
+
+    /// Sends until there is room for more, however long the host takes. False when the host is gone, or
+    /// `stops` says so, which is asked twice a second.
+    pub fn make_room(&mut self, stops: &dyn Fn() -> bool) -> bool {
+        loop {
+            self.flush_some();
+            if self.is_closed || stops() {
+                return false;
+            }
+            if self.has_room() {
+                return true;
+            }
+            self.wait(PollFlags::OUT, Moment::now().after(ATTENTION_PAUSE));
+        }
+    }
+
+    /// Sends everything, however long the host takes. As [`Connection::make_room`].
+    pub fn drain(&mut self, stops: &dyn Fn() -> bool) -> bool {
+        loop {
+            self.flush_some();
+            if self.is_closed || stops() {
+                return false;
+            }
+            if !self.has_output() {
+                return true;
+            }
+            self.wait(PollFlags::OUT, Moment::now().after(ATTENTION_PAUSE));
+        }
+    }
+
+    /// The next frame, however long the host takes. Closed when it is gone, or `stops` says so.
+    pub fn await_next(&mut self, stops: &dyn Fn() -> bool) -> Incoming {
+        loop {
+            match self.next(ATTENTION_PAUSE) {
+                Incoming::Nothing if stops() => return Incoming::Closed,
+                Incoming::Nothing => {}
+                other => return other,
             }
         }
     }

@@ -4,6 +4,8 @@ use crate::reaper::Reaper;
 use microagent_types::{Environment, GuestPath, MediationPort};
 use microagent_wire::limits::{GUEST_SESSIONS_MAX, STDIN_BUFFER_BYTES_MAX};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Whether the processes of this guest may become other users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,10 @@ pub struct Context {
     pub forwards: SessionCount,
     /// Connections of the host, whatever they want or will want.
     pub connections: SessionCount,
+    /// Sessions that hold files open.
+    pub file_work: FileWork,
+    /// A boot for its disks alone: no processes, no ports.
+    pub maintenance: bool,
 }
 
 impl Context {
@@ -71,6 +77,8 @@ impl Context {
             sessions: SessionCount::default(),
             forwards: SessionCount::default(),
             connections: SessionCount::default(),
+            file_work: FileWork::default(),
+            maintenance: false,
         }
     }
 }
@@ -80,6 +88,40 @@ impl Context {
     pub fn close(&self) {
         self.sessions.close();
         self.forwards.close();
+    }
+}
+
+/// How many sessions hold files open: a disk with an open file can't be unmounted.
+#[derive(Debug, Default)]
+pub struct FileWork {
+    open: Mutex<u32>,
+    done: Condvar,
+}
+
+/// Files that a session holds open, until it is dropped.
+#[derive(Debug)]
+pub struct OpenFiles<'a>(&'a FileWork);
+
+impl FileWork {
+    /// Counts one more.
+    pub fn begin(&self) -> OpenFiles<'_> {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        OpenFiles(self)
+    }
+
+    /// Waits until none is left. False when the time is up.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.done.wait_timeout_while(open, limit, |open| *open > 0);
+        let (open, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *open == 0
+    }
+}
+
+impl Drop for OpenFiles<'_> {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.done.notify_all();
     }
 }
 
@@ -112,6 +154,11 @@ impl SessionCount {
     /// From here on no session is admitted.
     pub fn close(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the guest is ending.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
     }
 
     /// Counts one more.

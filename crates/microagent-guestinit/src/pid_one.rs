@@ -13,7 +13,7 @@ use crate::boot::{
 };
 use crate::clock::{timestamp, uptime_ms};
 use crate::connection::Connection;
-use crate::context::{ClockAccess, Context, Privilege, SessionCount};
+use crate::context::{ClockAccess, Context, FileWork, Privilege, SessionCount};
 use crate::control::{
     ControlLink, ControlSetup, Event, Greeting, WorkloadConsole, greeting, run as run_control,
 };
@@ -151,6 +151,8 @@ fn context(spec: &BootSpec) -> Context {
         sessions: SessionCount::default(),
         forwards: SessionCount::default(),
         connections: SessionCount::default(),
+        file_work: FileWork::default(),
+        maintenance: spec.maintenance.is_some(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::connection::{Connection, Incoming};
 use crate::context::{Context, NotAdmitted};
 use crate::service::{
-    ANSWER_LIMIT, LINGER_LIMIT, Refusal, clock, exec, forward, refuse, shell, sync,
+    ANSWER_LIMIT, LINGER_LIMIT, Refusal, clock, exec, files, forward, refuse, shell, sync,
 };
 use microagent_wire::fault::FaultKind;
 use microagent_wire::frame::{Frame, FrameKind};
@@ -68,6 +68,10 @@ fn request(kind: FrameKind, payload: &[u8]) -> Result<ServiceRequest, Refusal> {
 }
 
 fn dispatch(connection: Connection, context: &Context, service: Service) {
+    if context.maintenance && needs_more_than_disks(&service) {
+        let message = "the workspace is booted for its files alone";
+        return refuse(connection, Refusal::new(FaultKind::WrongState, message));
+    }
     match service {
         Service::Exec(request) => exec::serve(connection, context, &request),
         Service::Shell(request) => shell::serve(connection, context, &request),
@@ -75,14 +79,51 @@ fn dispatch(connection: Connection, context: &Context, service: Service) {
         Service::Sync {} => sync::serve(connection),
         Service::Clock { time_unix_us } => clock::serve(connection, context, time_unix_us),
         Service::Ping { nonce } => ping(connection, nonce),
-        Service::Read { .. }
-        | Service::Write { .. }
-        | Service::List { .. }
-        | Service::Stat { .. } => {
-            let message = "this guest has no file services";
-            refuse(connection, Refusal::new(FaultKind::Unsupported, message));
+        Service::Read {
+            path,
+            archive,
+            follow_links,
+            limit_bytes,
+        } => {
+            let request = files::ReadRequest {
+                path,
+                archive,
+                follow_links,
+                limit_bytes,
+            };
+            files::read(connection, context, &request);
         }
+        Service::Write {
+            path,
+            archive,
+            mode,
+            owner,
+            keep_owner,
+            parents,
+        } => {
+            let request = files::WriteRequest {
+                path,
+                archive,
+                mode,
+                owner,
+                keep_owner,
+                parents,
+            };
+            files::write(connection, context, &request);
+        }
+        Service::List { path, depth, limit } => {
+            files::list(connection, context, &path, depth, limit);
+        }
+        Service::Stat { path, follow_links } => files::stat(connection, &path, follow_links),
     }
+}
+
+/// What a boot without processes and network does not have.
+fn needs_more_than_disks(service: &Service) -> bool {
+    matches!(
+        service,
+        Service::Exec(_) | Service::Shell(_) | Service::Forward { .. } | Service::Clock { .. }
+    )
 }
 
 fn ping(mut connection: Connection, nonce: String) {

@@ -23,6 +23,8 @@ const TERM_LIMIT: Duration = Duration::from_secs(2);
 const CONTINUE: u8 = 18;
 /// How long the killed may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
+/// How long sessions that copy files may take to close them.
+const FILES_LIMIT: Duration = Duration::from_secs(2);
 /// How long the host may take to record the power-off.
 const BYE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -57,6 +59,7 @@ pub(crate) fn finish(
     context.close();
     end.say(link, HaltPhase::Processes, None);
     end_processes(context, events);
+    context.file_work.wait(FILES_LIMIT);
     end.say(link, HaltPhase::Sync, None);
     rustix::fs::sync();
     end.say(link, HaltPhase::Unmount, None);

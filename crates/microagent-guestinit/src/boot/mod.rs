@@ -10,6 +10,7 @@
 
 mod device;
 mod disks;
+mod files;
 mod grow;
 mod identity;
 mod mounts;

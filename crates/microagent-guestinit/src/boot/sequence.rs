@@ -3,7 +3,7 @@
 use super::device::{BlockDevice, describe, wait_for};
 use super::mounts::{self, kernel_file};
 use super::root::{InitramfsRoot, mount_root, switch_root};
-use super::{EndCall, disks, grow, identity, name_files, network};
+use super::{EndCall, disks, files, grow, identity, name_files, network};
 use crate::clock::uptime_ms;
 use crate::connection::Connection;
 use microagent_wire::frame::Frame;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const DISK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What this guest init can do, by word.
-const FEATURES: [&str; 4] = ["console", "exec", "forward", "tty"];
+const FEATURES: [&str; 6] = ["console", "exec", "files", "forward", "tar", "tty"];
 
 /// What is known before the host has spoken.
 #[derive(Debug)]
@@ -99,9 +99,6 @@ pub(crate) fn boot(
     spec: &BootSpec,
     initramfs: &mut Option<InitramfsRoot>,
 ) -> Result<Booted, Failure> {
-    if let Some(failure) = beyond_this_release(spec) {
-        return Err(failure);
-    }
     let mut booted = Booted::default();
     announce(connection, BootStep::MountRoot);
     let failed = |object: &str| {
@@ -122,22 +119,12 @@ pub(crate) fn boot(
         booted.grown_bytes = grow_root(connection, &device, &mut booted.warnings);
     }
     mount_disks(connection, spec)?;
+    if let Some(files) = &spec.files {
+        announce(connection, BootStep::Files);
+        files::deliver(connection, files)?;
+    }
     configure_network(connection, spec, &mut booted)?;
     Ok(booted)
-}
-
-/// What the spec asks for and this guest init lacks: said before anything is touched, not passed over.
-fn beyond_this_release(spec: &BootSpec) -> Option<Failure> {
-    let files = spec
-        .files
-        .as_ref()
-        .filter(|files| !files.streams.is_empty());
-    files.map(|_| Failure {
-        step: BootStep::Files,
-        object: "files".to_owned(),
-        message: "this guest takes no files at its first boot".to_owned(),
-        errno: None,
-    })
 }
 
 /// Tells the host which step begins; it goes out with whatever comes next.
@@ -198,27 +185,4 @@ fn configure_network(
     let warnings = name_files::lay_over(spec.hostname.as_str(), spec.network.as_ref());
     booted.warnings.extend(warnings);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::beyond_this_release;
-    use microagent_wire::guest::boot_spec::BootSpec;
-
-    fn spec(files: &str) -> BootSpec {
-        let text = r#"{"generation":1,"bootId":"0197a000-0000-7000-8000-000000000001","resume":"",
-            "hostname":"box","timeUnixUs":0,"entropy":"","root":{"device":{"by":"path",
-            "value":"/dev/vda"},"mode":"rw","grow":false},"heartbeatMs":2000,
-            "limits":{"sessions":64,"stdinBytes":1},"files":FILES}"#;
-        serde_json::from_str(&text.replace("FILES", files)).unwrap()
-    }
-
-    #[test]
-    fn files_that_would_be_lost_fail_the_boot_and_say_so() {
-        assert!(beyond_this_release(&spec("null")).is_none());
-        assert!(beyond_this_release(&spec(r#"{"streams":[]}"#)).is_none());
-        let one = r#"{"streams":[{"target":"/srv","bytes":1024}]}"#;
-        let failure = beyond_this_release(&spec(one)).unwrap();
-        assert!(failure.message.contains("no files"));
-    }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod exec;
+pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod launch;
 mod output;

@@ -443,9 +443,24 @@ pub struct SessionDone {
     /// Bytes of content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// What was left out, and why.
+    /// Regular files among the entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Folders among the entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directories: Option<u64>,
+    /// Symbolic links among the entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symlinks: Option<u64>,
+    /// What was left out, and why; the first of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
+    /// How many were left out, when the list does not name all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_total: Option<u64>,
+    /// What an archive held that must not be made: names that lead out of the folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Skipped>,
     /// A list has more than its limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated: Option<bool>,
