@@ -37,6 +37,8 @@ pub(crate) enum Act {
     Exec,
     /// `connect`.
     Connect,
+    /// `cp`.
+    Copy,
 }
 
 /// The same fault with the message and the hint that a person needs.
@@ -98,7 +100,7 @@ fn wrong_state(act: Act, name: &WorkspaceName, fault: Fault, state: &str) -> Fau
                  for good"
             ),
         ),
-        (Act::Exec | Act::Connect, "quarantined") => (
+        (Act::Exec | Act::Connect | Act::Copy, "quarantined") => (
             format!("`{name}` is quarantined: exec, connect and cp are refused"),
             format!(
                 "to look at its disk: microagent halt {name}, then microagent cp {name}:/path ."

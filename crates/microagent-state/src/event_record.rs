@@ -84,6 +84,11 @@ impl NewEvent {
         }
     }
 
+    /// What happened.
+    pub fn kind(&self) -> EventType {
+        self.kind
+    }
+
     /// With the state that was entered.
     #[must_use]
     pub fn state(mut self, state: State) -> Self {

@@ -55,7 +55,11 @@ impl Context<'_> {
             .options
             .lock_timeout_ms
             .map_or(patience, Duration::from_millis);
-        let command = self.request.command.as_str();
+        // What people call it; it is a start only to the protocol.
+        let command = match self.request.options.maintenance {
+            Some(_) => "cp",
+            None => self.request.command.as_str(),
+        };
         WorkspaceLock::acquire(&self.paths, patience, command, &self.request_id)
             .map_err(|error| lock_fault(self.name(), &error, patience))
     }

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// The number of the start pipe in a monitor.
 pub(crate) const START_PIPE_NUMBER: i32 = 3;
+/// The descriptor of the workspace's lock in the monitor of a maintenance boot.
+pub(crate) const LOCK_NUMBER: i32 = 4;
 /// Bytes of a launch document.
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of one line of the start pipe.

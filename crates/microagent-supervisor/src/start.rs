@@ -13,7 +13,7 @@ use crate::convert::{initramfs_of, kernel_of};
 use crate::faults;
 use crate::interrupts::Woken;
 use crate::launch_record::{
-    LaunchDocument, REPORT_BYTES_MAX, START_PIPE_NUMBER, StartReport, StartVerdict,
+    LOCK_NUMBER, LaunchDocument, REPORT_BYTES_MAX, START_PIPE_NUMBER, StartReport, StartVerdict,
 };
 use crate::monitor_client::{MonitorClient, MonitorError};
 use crate::monitor_log;
@@ -36,11 +36,12 @@ use microagent_state::event_chain::line_hash;
 use microagent_state::event_record::EventType;
 use microagent_state::paths::Rotation;
 use microagent_state::record_store::{self, Stored};
-use microagent_state::runtime_record::BootRecord;
+use microagent_state::runtime_record::{BootRecord, MaintenanceRecord};
 use microagent_state::workspace_lock::{LOCK_PATIENCE, WorkspaceLock};
 use microagent_types::env_vars::EnvVar;
 use microagent_types::{BootId, Timestamp};
 use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::guest::boot_spec::MaintenanceAccess;
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest, WaitFor};
 use microagent_wire::supervisor::request::StartWait;
 use microagent_wire::supervisor::response::Timings;
@@ -83,10 +84,12 @@ pub(crate) fn boot(
     workload: BootWorkload,
 ) -> Result<(), Fault> {
     let begun = clock::monotonic();
-    if context.request.options.maintenance.is_some() {
-        let message = "this release has no maintenance boots";
-        return Err(Fault::new(FaultKind::Unsupported, message));
-    }
+    let access = context.request.options.maintenance;
+    let verb = if access.is_some() {
+        Verb::Maintenance
+    } else {
+        verb
+    };
     // Stages 9 and 10 come before the lock, so the record is read once without it.
     let unlocked = read_workspace(&context.paths)?;
     let spec = MachineSpec::try_from(&unlocked.value.config)
@@ -97,8 +100,24 @@ pub(crate) fn boot(
     let observed = observe(context, Repair::Allowed)?;
     context.response.workspace = Some(Box::new(observed.view(context)));
     match admit(verb, Situation::Present(observed.state)) {
+        Admission::Do(Plan::BootForMaintenance) => {
+            let State::Resting(before) = observed.state else {
+                let message = "a maintenance boot was admitted in a live state";
+                return Err(Fault::new(FaultKind::Internal, message));
+            };
+            let boot = Boot {
+                spec,
+                host,
+                before,
+                workload: BootWorkload::LeftOut,
+                access,
+                begun,
+            };
+            boot.perform(context, observed, lock)
+        }
         Admission::Do(Plan::Boot { before } | Plan::RunInForeground { before }) => {
             let boot = Boot {
+                access: None,
                 spec,
                 host,
                 before,
@@ -165,6 +184,8 @@ struct Boot {
     host: HostReady,
     before: RestingState,
     workload: BootWorkload,
+    /// Set for a maintenance boot.
+    access: Option<MaintenanceAccess>,
     begun: Instant,
 }
 
@@ -182,9 +203,12 @@ impl Boot {
             .ready_timeout_ms
             .unwrap_or(ready_limit_ms(&self.host));
         let boot_id = random::boot_id();
-        self.record_intent(context, &mut observed, boot_id, ready_limit_ms)?;
+        match self.access {
+            Some(access) => record_maintenance(context, &mut observed, boot_id, access)?,
+            None => self.record_intent(context, &mut observed, boot_id, ready_limit_ms)?,
+        }
         microagent_os::crash_point::pass("start.intent_recorded");
-        let launched = self.make_monitor(context, boot_id, ready_limit_ms);
+        let launched = self.make_monitor(context, &lock, boot_id, ready_limit_ms);
         let (child, pipe) = match launched {
             Ok(made) => made,
             Err(fault) => {
@@ -283,6 +307,13 @@ impl Boot {
     ) -> Result<(), Fault> {
         let state = State::Resting(self.before);
         let record = &mut observed.runtime.value;
+        if record.maintenance.take().is_some() {
+            write_runtime(context, &observed.runtime)?;
+            let ended = context.origin().event(EventType::MaintenanceEnded);
+            let ended = ended.with("error", fault.message.as_str());
+            append(&context.paths, &observed.workspace.value, ended)?;
+            return Ok(());
+        }
         record.pending = None;
         record.enter(state, clock::now(), None);
         write_runtime(context, &observed.runtime)?;
@@ -298,6 +329,7 @@ impl Boot {
     fn make_monitor(
         &self,
         context: &mut Context<'_>,
+        lock: &WorkspaceLock,
         boot_id: BootId,
         ready_limit_ms: u64,
     ) -> Result<(Child, Stream), Fault> {
@@ -329,7 +361,13 @@ impl Boot {
             namespace,
             isolated.is_ok(),
         );
-        let mut child = monitor_command(executable)
+        let mut command = monitor_command(executable);
+        if self.access.is_some() {
+            // Held by the monitor until its VM is gone.
+            let lock = lock.duplicate().map_err(|error| faults::of_file(&error))?;
+            command = command.descriptor(LOCK_NUMBER, std::os::fd::OwnedFd::from(lock));
+        }
+        let mut child = command
             .working_folder(&run)
             .stdin(ChildStream::Pipe)
             .stdout(ChildStream::File(log))
@@ -369,14 +407,17 @@ impl Boot {
             kernel: self.spec.kernel.path.clone(),
             kernel_sha256: self.spec.kernel.sha256,
             initramfs: self.spec.initramfs.path.clone(),
-            publish: self.spec.network.publish.clone(),
+            publish: match self.access {
+                Some(_) => Vec::new(),
+                None => self.spec.network.publish.clone(),
+            },
             ready_timeout_ms,
             client_bound: options.client_bound.unwrap_or(false),
             idle: self.workload == BootWorkload::LeftOut,
             pid_namespace,
             own_pid_namespace,
-            maintenance: None,
-            maintenance_disks: Vec::new(),
+            maintenance: self.access,
+            maintenance_disks: options.maintenance_disks.clone().unwrap_or_default(),
         }
     }
 
@@ -387,7 +428,7 @@ impl Boot {
         outcome: Result<Told, Fault>,
     ) -> Result<(), Fault> {
         let told = outcome?;
-        context.response.changed = Some(true);
+        context.response.changed = Some(self.access.is_none());
         let verdict = match told {
             Told::Verdict(verdict) => verdict,
             Told::Launched => {
@@ -587,6 +628,34 @@ impl Waiting {
             details.log_path = Some(log);
         })
     }
+}
+
+/// The intent of a maintenance boot stands beside the state, which stays.
+fn record_maintenance(
+    context: &Context<'_>,
+    observed: &mut Observed,
+    boot_id: BootId,
+    access: MaintenanceAccess,
+) -> Result<(), Fault> {
+    let word = match access {
+        MaintenanceAccess::Ro => "ro",
+        MaintenanceAccess::Rw => "rw",
+    };
+    let record = &mut observed.runtime.value;
+    record.maintenance_count += 1;
+    record.maintenance = Some(MaintenanceRecord {
+        boot_id,
+        access: word.to_owned(),
+        since: clock::now(),
+    });
+    write_runtime(context, &observed.runtime)?;
+    let event = context
+        .origin()
+        .event(EventType::MaintenanceStarted)
+        .boot(boot_id)
+        .with("access", word);
+    append(&context.paths, &observed.workspace.value, event)?;
+    Ok(())
 }
 
 fn write_runtime(context: &Context<'_>, runtime: &Stored<RuntimeRecord>) -> Result<(), Fault> {

@@ -104,9 +104,22 @@ impl<W: Write> TarWriter<W> {
     /// # Errors
     /// When the last entry lacks content, and whatever the sink gives.
     pub fn finish(mut self) -> io::Result<W> {
-        self.end_entry()?;
-        self.sink.write_all(&[0; 2 * BLOCK_BYTES])?;
+        self.end()?;
         Ok(self.sink)
+    }
+
+    /// Ends the archive; no entry may follow.
+    ///
+    /// # Errors
+    /// When the last entry lacks content, and whatever the sink gives.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.end_entry()?;
+        self.sink.write_all(&[0; 2 * BLOCK_BYTES])
+    }
+
+    /// The sink, wherever it stands.
+    pub fn into_sink(self) -> W {
+        self.sink
     }
 
     fn end_entry(&mut self) -> io::Result<()> {

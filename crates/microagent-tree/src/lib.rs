@@ -20,7 +20,8 @@ pub mod report;
 #[cfg(target_os = "linux")]
 pub mod unpack;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 pub use report::{Counts, Noted, Notes};

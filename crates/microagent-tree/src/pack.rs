@@ -109,6 +109,19 @@ impl<W: Write> Packer<W> {
         Ok((self.writer.finish()?, self.counts, self.skipped))
     }
 
+    /// Ends the archive; nothing may be packed after it.
+    ///
+    /// # Errors
+    /// Whatever the sink gives.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.writer.end()
+    }
+
+    /// The sink, however far it got, and what was left out.
+    pub fn into_parts(self) -> (W, Notes) {
+        (self.writer.into_sink(), self.skipped)
+    }
+
     /// Packs what `name` is in `folder`, with all below it, under `path` in the archive. A folder whose
     /// `path` is empty becomes `./`, and its entries stand beside it.
     ///
@@ -438,7 +451,7 @@ fn of_entry(error: impl Into<io::Error>) -> io::Error {
 }
 
 fn is_of_entry(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<OfEntry>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<OfEntry>())
 }
 
 /// What the kernel said of the entry that could not be packed, where an error is about one.

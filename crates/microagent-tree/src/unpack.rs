@@ -545,9 +545,8 @@ impl Unpacker<'_> {
     }
 
     fn set(&mut self, later: &Later) {
-        let folder = match self.enter(&later.way) {
-            Ok(folder) => folder,
-            Err(_) => return self.done.skipped.add(&later.entry.path, "it went away"),
+        let Ok(folder) = self.enter(&later.way) else {
+            return self.done.skipped.add(&later.entry.path, "it went away");
         };
         let name = later.entry.path.clone();
         match self.attributes(&folder.0, &name, &later.entry) {

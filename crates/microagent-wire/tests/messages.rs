@@ -329,6 +329,14 @@ fn what_a_session_says() {
         truncated: Some(false),
         duration_ms: Some(4),
         stepped_ms: Some(-12),
+        files: Some(2),
+        directories: Some(1),
+        symlinks: Some(1),
+        skipped_total: Some(300),
+        refused: vec![Skipped {
+            path: "../up".into(),
+            reason: "its name leads out of the folder".into(),
+        }],
     };
     let answers = lines(&[
         ServiceAnswer::accepted(),

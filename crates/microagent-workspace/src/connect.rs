@@ -129,7 +129,7 @@ pub fn connect_serial(
     interrupt: &Interrupt,
 ) -> Result<(), WorkspaceError> {
     let mut console = attach(context, name, interrupt)?;
-    let control = SessionControl::of_serial(console.get_ref()).map_err(SessionError::Broken)?;
+    let control = SessionControl::of_bytes(console.get_ref()).map_err(SessionError::Broken)?;
     interrupt.session_runs(control.clone());
     if let Some(stdin) = streams.stdin {
         let writer = console.get_ref().try_clone();
@@ -188,7 +188,7 @@ pub fn send_serial(
     interrupt: &Interrupt,
 ) -> Result<(), WorkspaceError> {
     let mut console = attach(context, name, interrupt)?;
-    let control = SessionControl::of_serial(console.get_ref()).map_err(SessionError::Broken)?;
+    let control = SessionControl::of_bytes(console.get_ref()).map_err(SessionError::Broken)?;
     interrupt.session_runs(control);
     let talked = type_line(&mut console, line, timeout, sink);
     interrupt.work_goes_on();

@@ -89,8 +89,8 @@ pub(crate) enum Attached {
     Command,
     /// A terminal: whoever ends its caller ends the session, and Ctrl-C is a byte.
     Terminal,
-    /// The serial console: the same, and nothing but bytes is understood there.
-    Serial,
+    /// The serial console, or files: the same, and no signal is understood there.
+    Bytes,
 }
 
 impl SessionControl {
@@ -117,13 +117,18 @@ impl SessionControl {
         self.attached != Attached::Command
     }
 
-    /// For a connection of raw bytes.
-    pub(crate) fn of_serial(stream: &Stream) -> io::Result<Self> {
+    /// Whether no signal means anything at the other end.
+    pub(crate) fn carries_no_command(&self) -> bool {
+        self.attached == Attached::Bytes
+    }
+
+    /// For a connection that carries no command: closing is all that can be done to it.
+    pub(crate) fn of_bytes(stream: &Stream) -> io::Result<Self> {
         Ok(Self {
             writer: Arc::new(Mutex::new(stream.try_clone()?)),
             connection: Arc::new(stream.try_clone()?),
             closed: Arc::default(),
-            attached: Attached::Serial,
+            attached: Attached::Bytes,
         })
     }
 
@@ -133,7 +138,7 @@ impl SessionControl {
     }
 
     fn send(&self, input: &SessionInput) {
-        if self.attached == Attached::Serial {
+        if self.attached == Attached::Bytes {
             return;
         }
         if let Ok(mut writer) = self.writer.try_lock() {
@@ -153,27 +158,13 @@ pub(crate) struct GuestSession {
 impl GuestSession {
     /// Opens a session through the monitor's socket.
     pub(crate) fn open(socket: &Path, request: &MonitorRequest) -> Result<Self, SessionError> {
-        let stream =
-            local_socket::connect(socket, CONNECT_LIMIT).map_err(SessionError::NoMonitor)?;
-        Self::begin(stream, request)
+        Self::begin(dial(socket)?, request)
     }
 
     fn begin(stream: Stream, request: &MonitorRequest) -> Result<Self, SessionError> {
-        stream
-            .set_read_limit(Some(OPEN_LIMIT))
-            .map_err(SessionError::Broken)?;
         let connection = Arc::new(stream.try_clone().map_err(SessionError::Broken)?);
-        let mut writer = stream.try_clone().map_err(SessionError::Broken)?;
-        writer
-            .write_all(request.to_line().as_bytes())
-            .map_err(SessionError::Broken)?;
-        let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
-        let answer = read_answer(&mut reader)?;
-        if let Some(fault) = answer.error {
-            return Err(SessionError::Refused(fault));
-        }
-        let accepted = read_frame(&mut reader, Sender::Guest).map_err(SessionError::Broken)?;
-        accept(accepted)?;
+        let writer = stream.try_clone().map_err(SessionError::Broken)?;
+        let (reader, answer, _) = handshake(stream, request)?;
         connection
             .set_read_limit(None)
             .map_err(SessionError::Broken)?;
@@ -286,12 +277,38 @@ pub(crate) fn read_answer(reader: &mut BufReader<Stream>) -> Result<MonitorAnswe
         .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
-fn accept(frame: Option<Frame>) -> Result<(), SessionError> {
+/// One request line, the monitor's answer and the guest's.
+pub(crate) fn handshake(
+    mut stream: Stream,
+    request: &MonitorRequest,
+) -> Result<(BufReader<Stream>, MonitorAnswer, ServiceAnswer), SessionError> {
+    stream
+        .set_read_limit(Some(OPEN_LIMIT))
+        .map_err(SessionError::Broken)?;
+    stream
+        .write_all(request.to_line().as_bytes())
+        .map_err(SessionError::Broken)?;
+    let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
+    let answer = read_answer(&mut reader)?;
+    if let Some(fault) = answer.error {
+        return Err(SessionError::Refused(fault));
+    }
+    let accepted = read_frame(&mut reader, Sender::Guest).map_err(SessionError::Broken)?;
+    let accepted = accept(accepted)?;
+    Ok((reader, answer, accepted))
+}
+
+/// Connects the monitor's socket.
+pub(crate) fn dial(socket: &Path) -> Result<Stream, SessionError> {
+    local_socket::connect(socket, CONNECT_LIMIT).map_err(SessionError::NoMonitor)
+}
+
+fn accept(frame: Option<Frame>) -> Result<ServiceAnswer, SessionError> {
     let frame = frame.ok_or_else(|| SessionError::Broken(io::ErrorKind::UnexpectedEof.into()))?;
     let answer: ServiceAnswer = serde_json::from_slice(&frame.payload)
         .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     if answer.ok {
-        return Ok(());
+        return Ok(answer);
     }
     let kind = answer.kind.unwrap_or(FaultKind::Guest);
     let message = answer

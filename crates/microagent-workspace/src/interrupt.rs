@@ -127,7 +127,8 @@ impl State {
         let Target::Session(control) = &self.target else {
             return false;
         };
-        if control.is_terminal() && ENDS_TERMINAL.contains(&signal) {
+        let ends = control.carries_no_command() || ENDS_TERMINAL.contains(&signal);
+        if control.is_terminal() && ends {
             control.close();
             return true;
         }

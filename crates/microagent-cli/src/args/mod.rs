@@ -4,6 +4,7 @@
 
 mod completions;
 mod connect;
+mod cp;
 mod create;
 mod doctor;
 mod environment;
@@ -34,6 +35,7 @@ use microagent_wire::fault::Fault;
 
 pub(crate) use completions::{CompleteArgs, CompleteKind, CompletionsArgs};
 pub(crate) use connect::ConnectArgs;
+pub(crate) use cp::CpArgs;
 pub(crate) use create::CreateArgs;
 pub(crate) use doctor::{DoctorArgs, HostArgs};
 pub(crate) use environment::EnvironmentArgs;
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Exec(Box<ExecArgs>),
     /// Open a shell in a running workspace, or its serial console
     Connect(ConnectArgs),
+    /// Copy files into a workspace or out of it, also while it is halted
+    Cp(CpArgs),
     /// Show one workspace
     #[command(visible_alias = "inspect")]
     Status(StatusArgs),

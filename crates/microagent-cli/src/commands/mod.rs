@@ -5,6 +5,7 @@ mod complete;
 mod completions;
 mod connect;
 mod containment;
+mod cp;
 mod create;
 mod delete;
 mod doctor;
@@ -53,6 +54,7 @@ pub(crate) fn perform(
         Command::Exec(args) => exec::perform(*args, global, printer),
         Command::Connect(args) => connect::perform(args, global, printer),
         Command::Logs(args) => logs::perform(&args, global, printer),
+        Command::Cp(args) => cp::perform(args, global, printer),
         Command::Status(args) => status::perform(&args, global, printer),
         Command::List(args) => list::perform_list(&args, global, printer),
         Command::Ps(args) => list::perform_ps(&args, global, printer),

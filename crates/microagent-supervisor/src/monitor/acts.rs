@@ -116,6 +116,9 @@ impl Owner<'_> {
                 }
             }
         }
+        if self.is_maintenance() {
+            return self.act_in_maintenance(wanted, client).await;
+        }
         let state = self.book.state();
         match admit(wanted.verb, Situation::Present(state)) {
             Admission::Do(plan) => self.perform(plan, wanted, client).await,
@@ -176,6 +179,12 @@ impl Owner<'_> {
     }
 
     // --- halt ---
+
+    /// Halts for nobody in particular.
+    pub(super) async fn begin_halt_silently(&mut self, wanted: Wanted) {
+        self.begin_halt(wanted, Client::nobody(), Announce::ToTheGuest)
+            .await;
+    }
 
     async fn begin_halt(&mut self, wanted: Wanted, client: Client, announce: Announce) {
         let Some(control) = &self.control else {
@@ -253,6 +262,9 @@ impl Owner<'_> {
         if self.act.as_ref().is_some_and(Act::ends_vm) || !matches!(self.stage, Stage::Running) {
             return;
         }
+        if self.is_maintenance() {
+            return self.end_maintenance().await;
+        }
         let origin = Origin {
             request_id: random::request_id(),
             initiator: Some(microagent_wire::supervisor::request::Initiator {
@@ -278,7 +290,7 @@ impl Owner<'_> {
 
     // --- stop and kill ---
 
-    async fn begin_stop(&mut self, sync: SyncPlan, wanted: Wanted, client: Client) {
+    pub(super) async fn begin_stop(&mut self, sync: SyncPlan, wanted: Wanted, client: Client) {
         self.intend(EventType::StopRequested, &wanted, &client, |event| event)
             .await;
         let reachable = self.stage == Stage::Running && !self.guest.unreachable;
@@ -342,7 +354,7 @@ impl Owner<'_> {
         self.kill_vm();
     }
 
-    async fn begin_kill(&mut self, wanted: Wanted, client: Client) {
+    pub(super) async fn begin_kill(&mut self, wanted: Wanted, client: Client) {
         self.intend(EventType::KillRequested, &wanted, &client, |event| event)
             .await;
         self.act = Some(Act {

@@ -4,6 +4,7 @@
 
 use super::boot::{BootPlan, Published};
 use super::boot_spec::mac_text;
+use super::maintenance;
 use super::recorder::{Committed, Recorder};
 use crate::backend::{
     ConfinementDemand, ConfinementPart, ConfinementReport, GuestAddresses, Vm, VmIdentity,
@@ -13,7 +14,7 @@ use crate::event_view::last_event_view;
 use crate::origin::Origin;
 use crate::view::{Beside, Live, absolute, workspace_view};
 use microagent_machine::spec::MachineSpec;
-use microagent_machine::state::State;
+use microagent_machine::state::{RestingState, State};
 use microagent_machine::verb::PendingVerb;
 use microagent_os::{clock, process};
 use microagent_state::event_record::{Event, EventType, NewEvent};
@@ -32,6 +33,8 @@ pub(crate) struct Book {
     workspace: WorkspaceRecord,
     spec: MachineSpec,
     stored: Stored<RuntimeRecord>,
+    /// What the record was before a maintenance boot, and is after it.
+    before: Option<(RuntimeRecord, State)>,
     state: State,
     boot_id: BootId,
     recorder: Recorder,
@@ -40,9 +43,18 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// From what was read when the lease was taken.
+    /// From what was read when the lease was taken. A maintenance boot starts from a workspace at rest
+    /// and leaves it so: its own states are in memory only.
     pub(crate) fn open(plan: &BootPlan<'_>, stored: Stored<RuntimeRecord>, state: State) -> Self {
+        let before = plan.document.maintenance.map(|_| {
+            let before = match state {
+                State::Starting { before } => State::Resting(before),
+                other => other,
+            };
+            (stored.value.clone(), before)
+        });
         Self {
+            before,
             paths: plan.paths.clone(),
             workspace: plan.workspace.clone(),
             spec: plan.spec.clone(),
@@ -58,6 +70,30 @@ impl Book {
     /// The state as recorded in memory.
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// Where the workspace rests during a maintenance boot.
+    pub(crate) fn resting(&self) -> Option<RestingState> {
+        match self.before {
+            Some((_, State::Resting(resting))) => Some(resting),
+            _ => None,
+        }
+    }
+
+    /// What is written: the record, or what it is during a maintenance boot.
+    fn on_disk(&self) -> Stored<RuntimeRecord> {
+        let mut stored = self.stored.clone();
+        if let Some((before, _)) = &self.before {
+            stored.value = maintenance::on_disk(before, &self.stored.value);
+        }
+        stored
+    }
+
+    fn recorded(&self, mut events: Vec<NewEvent>) -> Vec<NewEvent> {
+        if self.before.is_some() {
+            events.retain(maintenance::is_recorded);
+        }
+        events
     }
 
     /// The record as it is in memory.
@@ -226,15 +262,14 @@ impl Book {
     /// cannot be. The last event is returned as it was written.
     pub(crate) async fn commit(&mut self, events: Vec<NewEvent>) -> Option<Event> {
         self.stored.value.updated_at = clock::now();
-        let committed = self
-            .recorder
-            .commit(Some(self.stored.clone()), events)
-            .await;
+        let (record, events) = (self.on_disk(), self.recorded(events));
+        let committed = self.recorder.commit(Some(record), events).await;
         self.settle(committed.await.unwrap_or_default())
     }
 
     /// As [`Book::commit`] without the record.
     pub(crate) async fn append(&mut self, events: Vec<NewEvent>) -> Option<Event> {
+        let events = self.recorded(events);
         let committed = self.recorder.commit(None, events).await;
         self.settle(committed.await.unwrap_or_default())
     }
@@ -242,15 +277,13 @@ impl Book {
     /// Queues the record and events behind what was queued before, without waiting for the disk.
     pub(crate) async fn commit_later(&mut self, events: Vec<NewEvent>) {
         self.stored.value.updated_at = clock::now();
-        drop(
-            self.recorder
-                .commit(Some(self.stored.clone()), events)
-                .await,
-        );
+        let (record, events) = (self.on_disk(), self.recorded(events));
+        drop(self.recorder.commit(Some(record), events).await);
     }
 
     /// Queues events without waiting for the disk.
     pub(crate) async fn append_later(&mut self, events: Vec<NewEvent>) {
+        let events = self.recorded(events);
         drop(self.recorder.commit(None, events).await);
     }
 
@@ -272,12 +305,13 @@ impl Book {
             live: Some(live),
             ..Beside::default()
         };
+        let state = self.before.as_ref().map_or(self.state, |(_, state)| *state);
         workspace_view(
             &self.paths,
             &self.workspace,
             &self.spec,
-            &self.stored.value,
-            self.state,
+            &self.on_disk().value,
+            state,
             beside,
             clock::now(),
         )

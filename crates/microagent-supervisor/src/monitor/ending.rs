@@ -257,6 +257,9 @@ impl Owner<'_> {
         act: Option<&Act>,
         ended_by: EndedBy,
     ) -> NewEvent {
+        if self.is_maintenance() {
+            return self.maintenance_ended(act, ended_by);
+        }
         let kind = match (state, &self.start_failure) {
             (State::Resting(RestingState::Halted), _) => EventType::Halted,
             (State::Resting(RestingState::Stopped(StopReason::Killed)), _) => EventType::Killed,
@@ -288,6 +291,20 @@ impl Owner<'_> {
             event = event
                 .with("endedBy", ended_by_word(ended_by))
                 .with("durationMs", ending.duration_ms);
+        }
+        event
+    }
+
+    fn maintenance_ended(&self, act: Option<&Act>, ended_by: EndedBy) -> NewEvent {
+        let origin = act.map_or(&self.origin, |act| &act.origin);
+        let mut event = self
+            .book
+            .event_of(EventType::MaintenanceEnded, origin)
+            .with("endedBy", ended_by_word(ended_by));
+        if let Some(failure) = self.start_failure.as_ref() {
+            event = event
+                .with("phase", failure.phase.as_str())
+                .with("error", failure.fault.message.as_str());
         }
         event
     }

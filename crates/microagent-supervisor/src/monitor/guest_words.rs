@@ -7,6 +7,7 @@
 use super::boot_spec::{Fresh, boot_spec, hexadecimal};
 use super::control::{ConnectionNumber, ControlEnd, ControlSender};
 use super::event::{Event, Phase};
+use super::maintenance;
 use super::owner::{BOUND_LIMIT, Control, Owner, Stage};
 use super::timers::Timer;
 use crate::launch_record::StartVerdict;
@@ -238,7 +239,9 @@ impl Owner<'_> {
             error: None,
         });
         self.restart_heartbeat();
-        if self.plan.document.client_bound {
+        if self.is_maintenance() {
+            self.timers.set(Timer::Bound, maintenance::BOUND_LIMIT);
+        } else if self.plan.document.client_bound {
             self.timers.set(Timer::Bound, BOUND_LIMIT);
         }
         self.serve_published();

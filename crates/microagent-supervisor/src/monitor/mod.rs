@@ -21,6 +21,7 @@ mod frame_stream;
 mod guest_words;
 mod launching;
 mod local_api;
+mod maintenance;
 mod mediation;
 mod owner;
 mod publish;

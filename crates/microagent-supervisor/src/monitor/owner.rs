@@ -329,6 +329,7 @@ impl<'a> Owner<'a> {
             }
             Timer::Heartbeat => self.guest_fell_silent().await,
             Timer::Act => self.act_timer_fired().await,
+            Timer::Bound if self.is_maintenance() => self.end_maintenance().await,
             Timer::Bound => self.client_gone().await,
             Timer::Drain => self.finish().await,
             Timer::Sync | Timer::Retry => {

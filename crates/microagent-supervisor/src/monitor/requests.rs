@@ -11,7 +11,9 @@ use super::timers::Timer;
 use crate::faults;
 use crate::origin::Origin;
 use crate::view::{Live, pending_view, publish_view};
-use microagent_machine::admission::{Admission, Situation, WaitFor as AdmissionWait, admit};
+use microagent_machine::admission::{
+    Admission, Refusal, Situation, WaitFor as AdmissionWait, admit,
+};
 use microagent_machine::verb::{Freeze, PendingVerb, SessionKind, Verb};
 use microagent_os::{clock, random};
 use microagent_state::event_record::EventType;
@@ -58,6 +60,7 @@ pub(super) struct SessionWanted {
     request: Value,
     kind: Verb,
     ends_vm: bool,
+    names_boot: bool,
     origin: Origin,
 }
 
@@ -79,6 +82,9 @@ impl Owner<'_> {
             client.refuse(fault);
             return;
         }
+        let names_boot = request
+            .expect
+            .is_some_and(|expect| expect.boot_id.is_some());
         let origin = Origin {
             request_id: request.request_id.unwrap_or_else(random::request_id),
             initiator: request.initiator,
@@ -115,12 +121,18 @@ impl Owner<'_> {
                 let verb = Verb::Quarantine(freeze);
                 act(verb, PendingVerb::Quarantine, origin, Duration::ZERO)
             }
-            other => return self.asked_no_act(other, origin, client).await,
+            other => return self.asked_no_act(other, names_boot, origin, client).await,
         };
         self.act(wanted, client).await;
     }
 
-    async fn asked_no_act(&mut self, op: MonitorOp, origin: Origin, client: Client) {
+    async fn asked_no_act(
+        &mut self,
+        op: MonitorOp,
+        names_boot: bool,
+        origin: Origin,
+        client: Client,
+    ) {
         match op {
             MonitorOp::Status { probe } => self.status_asked(probe, client),
             MonitorOp::Pending {} => client.answer(MonitorAnswer {
@@ -145,6 +157,7 @@ impl Owner<'_> {
                     request,
                     kind,
                     ends_vm: end_vm_on_close,
+                    names_boot,
                     origin,
                 };
                 self.session_asked(wanted, client).await;
@@ -373,6 +386,12 @@ impl Owner<'_> {
     // --- sessions ---
 
     async fn session_asked(&mut self, wanted: SessionWanted, client: Client) {
+        let is_its_own = wanted.names_boot || wanted.ends_vm;
+        if self.is_maintenance()
+            && let Some(fault) = self.maintenance_refusal(&wanted.request, wanted.kind, is_its_own)
+        {
+            return client.refuse(fault);
+        }
         let state = self.book.state();
         match admit(wanted.kind, Situation::Present(state)) {
             Admission::Do(_) | Admission::NothingToDo => {
@@ -453,6 +472,7 @@ impl Owner<'_> {
         self.sync_soon();
         match (session.ends_vm, end.closed_by) {
             (false, _) => {}
+            (true, _) if self.is_maintenance() => self.end_maintenance().await,
             // A quarantine took the client away; the VM is evidence now.
             (true, ClosedBy::Severed) => {}
             // The command has ended; its client says next what becomes of the VM.
@@ -462,6 +482,9 @@ impl Owner<'_> {
     }
 
     fn serial_asked(&mut self, mode: SerialMode, client: Client) {
+        if self.is_maintenance() {
+            return self.refuse_in_maintenance(Verb::Serial, Refusal::MaintenanceRuns, client);
+        }
         let state = self.book.state();
         if let Admission::Refused(refusal) = admit(Verb::Serial, Situation::Present(state)) {
             let name = &self.plan.workspace.name;

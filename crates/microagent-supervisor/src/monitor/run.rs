@@ -7,7 +7,9 @@ use super::event::Phase;
 use super::owner::Owner;
 use super::start_pipe::StartPipe;
 use crate::backend::{Backend, ConfinementDemand};
-use crate::launch_record::{DOCUMENT_BYTES_MAX, LaunchDocument, START_PIPE_NUMBER, StartVerdict};
+use crate::launch_record::{
+    DOCUMENT_BYTES_MAX, LOCK_NUMBER, LaunchDocument, START_PIPE_NUMBER, StartVerdict,
+};
 use crate::origin::Origin;
 use microagent_machine::spec::{MachineSpec, NetworkMode};
 use microagent_machine::state::State;
@@ -42,6 +44,13 @@ pub(crate) fn run(backend: &dyn Backend) -> ExitCode {
     let Some(document) = read_document() else {
         return ExitCode::from(NOT_OURS);
     };
+    // Nobody else touches the disks until this process is gone: held, and never looked at again.
+    let lock = document
+        .maintenance
+        .map(|_| process::take_inherited(LOCK_NUMBER));
+    if let Some(Err(_)) = lock {
+        return ExitCode::from(NOT_OURS);
+    }
     let signals = [Signal::Terminate, Signal::Interrupt, Signal::HangUp];
     let Ok(signals) = SignalWatch::install(&signals) else {
         return ExitCode::FAILURE;
@@ -64,6 +73,7 @@ pub(crate) fn run(backend: &dyn Backend) -> ExitCode {
         let _ = tokio::time::timeout(LAST_ANSWERS_LIMIT, tasks).await;
     });
     runtime.shutdown_background();
+    drop(lock);
     ExitCode::SUCCESS
 }
 
@@ -105,7 +115,7 @@ async fn monitor(
         Ok(serving) => {
             pipe.serving();
             let owner = Owner::new(plan, book, origin, pipe, serving, signals);
-            owner.run().await;
+            Box::pin(owner.run()).await;
         }
         Err(refused) => {
             record_refusal(&mut book, &origin, &refused).await;
@@ -154,16 +164,30 @@ fn begin(backend: &dyn Backend, document: LaunchDocument) -> Result<Begun<'_>, R
         .value
         .state()
         .map_err(|error| refused(Fault::from_error(FaultKind::Integrity, &error)))?;
-    let boot = stored.value.boot.as_ref();
-    let ours = boot.filter(|boot| boot.id == plan.document.boot_id);
-    let (Some(boot), State::Starting { .. }) = (ours, state) else {
-        return Err(integrity(
-            "the record is not that of the boot to be started",
-        ));
-    };
-    plan.boot_number = boot.number;
+    let (state, number) = boot_of(&plan.document, &stored.value, state)
+        .ok_or_else(|| integrity("the record is not that of the boot to be started"))?;
+    plan.boot_number = number;
     let book = Book::open(&plan, stored, state);
     Ok(Begun { plan, book, leased })
+}
+
+/// The state to begin from and the boot's number; none when the record speaks of another boot. A
+/// maintenance boot has no number among the others.
+fn boot_of(
+    document: &LaunchDocument,
+    record: &RuntimeRecord,
+    state: State,
+) -> Option<(State, u64)> {
+    if document.maintenance.is_some() {
+        let ours = record.maintenance.as_ref()?.boot_id == document.boot_id;
+        let State::Resting(before) = state else {
+            return None;
+        };
+        return ours.then_some((State::Starting { before }, 0));
+    }
+    let boot = record.boot.as_ref()?;
+    let starting = matches!(state, State::Starting { .. });
+    (starting && boot.id == document.boot_id).then_some((state, boot.number))
 }
 
 fn read<T>(path: &std::path::Path) -> Result<Option<Stored<T>>, Fault>
@@ -215,9 +239,13 @@ async fn record_refusal(book: &mut Book, origin: &Origin, refused: &Refused) {
     };
     book.enter(State::Resting(before), None);
     book.forget_processes();
-    let event = book
-        .event_of(EventType::StartRefused, origin)
-        .state(book.state())
+    let event = match book.resting() {
+        Some(_) => book.event_of(EventType::MaintenanceEnded, origin),
+        None => book
+            .event_of(EventType::StartRefused, origin)
+            .state(book.state()),
+    };
+    let event = event
         .with("phase", refused.phase.as_str())
         .with("error", refused.fault.message.as_str());
     book.commit(vec![event]).await;

@@ -202,7 +202,7 @@ fn file(
 struct Unfinished {
     folder: Folder,
     name: std::ffi::CString,
-    unfinished: String,
+    temporary: String,
     file: std::os::fd::OwnedFd,
 }
 
@@ -211,15 +211,15 @@ impl Unfinished {
         let (folder, name) = parent_of(path)?;
         let name = name.ok_or(io::ErrorKind::IsADirectory)?;
         let number = crate::clock::uptime_ms();
-        let unfinished = format!("{UNFINISHED}{number:x}");
+        let temporary = format!("{UNFINISHED}{number:x}");
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(&folder, &*unfinished, flags, mode)?;
+        let file = rustix::fs::openat(&folder, &*temporary, flags, mode)?;
         Ok(Self {
             folder,
             name,
-            unfinished,
+            temporary,
             file,
         })
     }
@@ -249,7 +249,7 @@ impl Unfinished {
         let mode = request.mode.unwrap_or(MODE_DEFAULT) & 0o7777;
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))?;
         rustix::fs::fsync(&self.file)?;
-        rustix::fs::renameat(&self.folder, &*self.unfinished, &self.folder, &self.name)?;
+        rustix::fs::renameat(&self.folder, &*self.temporary, &self.folder, &self.name)?;
         Ok(())
     }
 }
@@ -257,6 +257,6 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // Gone already when it got its name.
-        let _ = rustix::fs::unlinkat(&self.folder, &*self.unfinished, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(&self.folder, &*self.temporary, AtFlags::empty());
     }
 }
