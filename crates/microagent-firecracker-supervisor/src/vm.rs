@@ -168,6 +168,12 @@ impl Vm for FirecrackerVm {
         None
     }
 
+    fn network_engine(&self) -> Option<&'static str> {
+        self.network
+            .as_ref()
+            .map(|network| network.passt.process.name())
+    }
+
     fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(self.call(Call::start()))
     }

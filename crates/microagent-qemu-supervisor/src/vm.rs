@@ -153,6 +153,11 @@ impl Vm for QemuVm {
         None
     }
 
+    fn network_engine(&self) -> Option<&'static str> {
+        let (passt, _) = self.processes.network.as_ref()?;
+        Some(passt.process.name())
+    }
+
     fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async { self.qmp.cont().await.map_err(qmp_failure) })
     }

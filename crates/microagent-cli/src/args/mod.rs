@@ -48,7 +48,7 @@ pub(crate) use lifecycle::{
 };
 pub(crate) use logs::{BootArg, LogsArgs};
 pub(crate) use man::ManArgs;
-pub(crate) use network::{MediationArg, NetworkArgs};
+pub(crate) use network::{MediationArg, NetworkArgs, NetworkOfArgs};
 pub(crate) use profiles::ProfilesArgs;
 pub(crate) use refusal::invalid_text;
 pub(crate) use run::RunArgs;
@@ -111,6 +111,8 @@ pub(crate) enum Command {
     /// Show one workspace
     #[command(visible_alias = "inspect")]
     Status(StatusArgs),
+    /// Show the network of one workspace
+    Network(NetworkOfArgs),
     /// List all workspaces
     #[command(visible_alias = "ls")]
     List(ListArgs),

@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use microagent_types::{InvalidText, MediationPort, MediationTarget, Opening, PublishSpec};
+use microagent_types::{
+    InvalidText, MediationPort, MediationTarget, Opening, PublishSpec, WorkspaceName,
+};
 use microagent_wire::supervisor::spec::NetworkMode;
 
 const HEADING: &str = "Network";
@@ -39,6 +41,20 @@ pub(crate) struct NetworkArgs {
     /// Start although the target of the mediation channel does not accept
     #[arg(long, requires = "mediation", help_heading = HEADING)]
     pub(crate) mediation_optional: bool,
+}
+
+/// Show what the network of one workspace is
+///
+/// The addresses of the guest, published ports and their connections, and the mediation channel: what is
+/// declared and what is so.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  microagent network web
+  microagent network --json web")]
+pub(crate) struct NetworkOfArgs {
+    /// Which workspace
+    pub(crate) name: WorkspaceName,
 }
 
 /// Modes by name, so that another engine's are answered with ours.

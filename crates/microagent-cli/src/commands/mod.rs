@@ -17,6 +17,7 @@ mod kernel;
 mod list;
 mod logs;
 mod man;
+mod network;
 mod new_workspace;
 mod profiles;
 mod run;
@@ -56,6 +57,7 @@ pub(crate) fn perform(
         Command::Logs(args) => logs::perform(&args, global, printer),
         Command::Cp(args) => cp::perform(args, global, printer),
         Command::Status(args) => status::perform(&args, global, printer),
+        Command::Network(args) => network::perform(&args, global, printer),
         Command::List(args) => list::perform_list(&args, global, printer),
         Command::Ps(args) => list::perform_ps(&args, global, printer),
         Command::Events(args) => events::perform(&args, global, printer),

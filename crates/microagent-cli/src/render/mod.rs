@@ -4,6 +4,7 @@
 pub(crate) mod escape;
 mod image;
 pub(crate) mod json;
+pub(crate) mod network;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod workspace;

@@ -284,4 +284,4 @@ fn workload(workspace: &Workspace) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -239,6 +239,11 @@ pub trait Vm {
     /// Its helpers.
     fn helpers(&self) -> Vec<Helper>;
 
+    /// The program behind the guest's network, when there is one.
+    fn network_engine(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The cgroup that holds VM and helpers, when there is one.
     fn cgroup(&self) -> Option<AbsPath>;
 

@@ -219,6 +219,9 @@ impl Book {
             })
             .collect();
         record.cgroup = vm.cgroup();
+        if let Some(network) = &mut record.network {
+            network.engine = vm.network_engine().map(str::to_owned);
+        }
         if let Some(boot) = &mut record.boot
             && engine_version.is_some()
         {

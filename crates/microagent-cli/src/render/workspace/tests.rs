@@ -5,7 +5,8 @@ use microagent_types::Timestamp;
 use microagent_wire::supervisor::response::Workspace;
 use serde_json::{Value, json};
 
-fn answered() -> Value {
+/// A running workspace with everything.
+pub(in crate::render) fn answered() -> Value {
     json!({
         "name": "web", "id": "0195f2d0-7c1a-7a3b-8a54-1c2d3e4f5a6b", "backend": "qemu", "arch": "amd64",
         "createdAt": "2026-03-01T08:00:00.000Z", "createdBy": "0.1.0", "ephemeral": false,
@@ -38,7 +39,8 @@ fn answered() -> Value {
     })
 }
 
-fn workspace(answered: Value) -> Workspace {
+/// As the library gives it.
+pub(in crate::render) fn workspace(answered: Value) -> Workspace {
     serde_json::from_value(answered).unwrap()
 }
 
