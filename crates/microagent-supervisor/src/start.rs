@@ -136,6 +136,11 @@ pub(crate) fn boot(
         }
         Admission::Refused(refusal) => {
             let state = Some(observed.state);
+            if observed.workspace.value.is_quarantined() {
+                let refused = context.origin().event(EventType::Refused);
+                let refused = refused.with("verb", verb.as_str());
+                append(&context.paths, &observed.workspace.value, refused)?;
+            }
             Err(faults::of_refusal(verb, context.name(), refusal, state))
         }
         Admission::Do(other) => {

@@ -3,6 +3,7 @@
 mod disk_clone;
 pub(crate) mod image_build;
 mod lifecycle;
+mod net;
 mod ready;
 mod run;
 
@@ -64,10 +65,34 @@ const ALL: &[Case] = &[
         name: "lifecycle-start",
         run: lifecycle::start,
     },
+    Case {
+        name: "net-publish-bulk",
+        run: net::publish_bulk,
+    },
+    Case {
+        name: "net-publish-trips",
+        run: net::publish_trips,
+    },
+    Case {
+        name: "net-publish-connections",
+        run: net::publish_connections,
+    },
+    Case {
+        name: "net-mediation-bulk",
+        run: net::mediation_bulk,
+    },
+    Case {
+        name: "net-mediation-trips",
+        run: net::mediation_trips,
+    },
+    Case {
+        name: "net-quarantine",
+        run: net::quarantine,
+    },
 ];
 
 /// Asks for every case whose name begins so.
-const GROUPS: &[&str] = &["lifecycle"];
+const GROUPS: &[&str] = &["lifecycle", "net"];
 
 /// What can be asked for.
 pub(crate) fn names() -> Vec<&'static str> {

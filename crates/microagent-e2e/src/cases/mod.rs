@@ -12,7 +12,11 @@ mod full_disk;
 mod host;
 mod interrupts;
 mod lifecycle;
+mod mediation;
+mod network;
 pub(crate) mod odd_tree;
+mod publish;
+mod quarantine;
 mod read_only;
 mod settings;
 mod sources;
@@ -42,6 +46,10 @@ pub(crate) fn all() -> Vec<Case> {
         read_only::cases(),
         dying::cases(),
         durability::cases(),
+        network::cases(),
+        publish::cases(),
+        mediation::cases(),
+        quarantine::cases(),
     ]
     .into_iter()
     .flatten()

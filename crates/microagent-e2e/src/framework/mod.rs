@@ -5,6 +5,7 @@ pub(crate) mod case;
 pub(crate) mod check;
 pub(crate) mod dumb_init;
 pub(crate) mod guest;
+pub(crate) mod net_hosts;
 pub(crate) mod small_disk;
 pub(crate) mod workspace;
 pub(crate) mod world;

@@ -1,6 +1,7 @@
 //! One lasting workspace in the words of a case: made in a home of its own, so that whatever becomes of
 //! it disturbs no other case.
 
+use crate::framework::net_hosts::{ip_program, on};
 use crate::framework::world::World;
 use anyhow::{Context as _, Result, bail, ensure};
 use microagent_test::cli::{Finished, Program};
@@ -22,6 +23,8 @@ pub(crate) struct Lasting<'a> {
     world: &'a World,
     program: PathBuf,
     home: Home,
+    /// The network namespace that it is run in, when that is not the test's own.
+    namespace: Option<String>,
 }
 
 impl<'a> Lasting<'a> {
@@ -57,9 +60,31 @@ impl<'a> Lasting<'a> {
             world,
             program: prefix.join("bin/microagent"),
             home,
+            namespace: None,
         };
-        let image = world.debian_source()?;
-        let mut words = vec!["create", NAME, "--network", "isolated", "--profile", "tiny"];
+        lasting.make(&["--network", "isolated"], flags, command)
+    }
+
+    /// One in a network namespace, with the network that its flags say.
+    pub(crate) fn create_on(
+        world: &'a World,
+        namespace: String,
+        flags: &[&str],
+        command: &[&str],
+    ) -> Result<Self> {
+        let lasting = Self {
+            world,
+            program: world.prefix().join("bin/microagent"),
+            home: Home::new()?,
+            namespace: Some(namespace),
+        };
+        lasting.make(&[], flags, command)
+    }
+
+    fn make(self, network: &[&str], flags: &[&str], command: &[&str]) -> Result<Self> {
+        let image = self.world.debian_source()?;
+        let mut words = vec!["create", NAME, "--profile", "tiny"];
+        words.extend(network);
         words.extend(flags);
         words.extend(["--image", &image]);
         if command.is_empty() {
@@ -68,8 +93,8 @@ impl<'a> Lasting<'a> {
             words.push("--");
             words.extend(command);
         }
-        lasting.does(&words)?;
-        Ok(lasting)
+        self.does(&words)?;
+        Ok(self)
     }
 
     /// Where it lives.
@@ -79,9 +104,16 @@ impl<'a> Lasting<'a> {
 
     /// A line for the command.
     pub(crate) fn line(&self, words: &[&str]) -> Program {
-        self.world
-            .microagent_at(&self.program, &self.home)
-            .args(words)
+        let program = match &self.namespace {
+            None => self.world.microagent_at(&self.program, &self.home),
+            Some(namespace) => on(
+                namespace,
+                self.world
+                    .microagent_at(Path::new(ip_program()), &self.home),
+            )
+            .arg(&self.program),
+        };
+        program.args(words)
     }
 
     /// A line that must succeed.

@@ -23,14 +23,17 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 /// Connections at once, all ports together.
 const CONNECTIONS_MAX: u64 = 1024;
-/// Until the guest must have connected its own port.
-const FORWARD_LIMIT: Duration = Duration::from_secs(5);
+/// Until the guest must have connected its own port, on a real processor.
+pub(super) const FORWARD_LIMIT: Duration = Duration::from_secs(5);
+/// Dials of the guest at once, all ports together: a crowd is let in one after the other, or each of it
+/// would wait for all the rest and find the guest too slow.
+const DIALS_MAX: usize = 16;
 /// After a failed accept: out of descriptors is no reason to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,6 +48,26 @@ pub(super) struct ServedPort {
     pub(super) count: Rc<Count>,
     listener: Option<TcpListener>,
     task: Option<AbortHandle>,
+}
+
+/// What all published ports of a boot share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    /// Connections that are open.
+    open: Rc<Cell<u64>>,
+    dials: Rc<Semaphore>,
+    forward_limit: Duration,
+}
+
+impl Shared {
+    /// Nothing is open yet; the limit is that of [`FORWARD_LIMIT`] on this accelerator.
+    pub(super) fn new(forward_limit: Duration) -> Self {
+        Self {
+            open: Rc::default(),
+            dials: Rc::new(Semaphore::new(DIALS_MAX)),
+            forward_limit,
+        }
+    }
 }
 
 /// Connections of one port.
@@ -130,11 +153,11 @@ impl ServedPort {
         }
     }
 
-    /// Begins to serve: the guest is ready. `all_open` counts the connections of all ports.
+    /// Begins to serve: the guest is ready.
     pub(super) fn serve(
         &mut self,
         vm: Rc<dyn Vm>,
-        all_open: Rc<Cell<u64>>,
+        shared: Shared,
         severed: watch::Receiver<bool>,
         events: EventSender,
     ) {
@@ -145,7 +168,7 @@ impl ServedPort {
             host_port: self.host_port,
             guest_port: self.spec.guest_port,
             count: self.count.clone(),
-            all_open,
+            shared,
             vm,
             severed,
             events,
@@ -159,7 +182,7 @@ struct Target {
     host_port: HostPort,
     guest_port: GuestPort,
     count: Rc<Count>,
-    all_open: Rc<Cell<u64>>,
+    shared: Shared,
     vm: Rc<dyn Vm>,
     severed: watch::Receiver<bool>,
     events: EventSender,
@@ -176,12 +199,12 @@ async fn accept(listener: TcpListener, port: Target) {
             }
         };
         let is_severed = *port.severed.borrow();
-        if is_severed || port.all_open.get() >= CONNECTIONS_MAX {
+        if is_severed || port.shared.open.get() >= CONNECTIONS_MAX {
             reset(stream);
             port.count.turned_away.set(port.count.turned_away.get() + 1);
             continue;
         }
-        port.all_open.set(port.all_open.get() + 1);
+        port.shared.open.set(port.shared.open.get() + 1);
         port.count.open.set(port.count.open.get() + 1);
         port.count.total.set(port.count.total.get() + 1);
         spawn_local(connection(stream, port.clone(), port.count.total.get()));
@@ -216,7 +239,7 @@ async fn connection(mut stream: TcpStream, port: Target, number: u64) {
         ClosedBy::Client | ClosedBy::Guest => drop(stream),
         ClosedBy::Refused | ClosedBy::Lost | ClosedBy::Severed => reset(stream),
     }
-    port.all_open.set(port.all_open.get() - 1);
+    port.shared.open.set(port.shared.open.get() - 1);
     port.count.open.set(port.count.open.get() - 1);
     let end = ConnectionEnd {
         bytes_in: bytes_in.get(),
@@ -234,7 +257,11 @@ async fn forward(
     bytes_in: &Cell<u64>,
     bytes_out: &Cell<u64>,
 ) -> ClosedBy {
-    let opened = timeout(FORWARD_LIMIT, open(&*port.vm, port.guest_port)).await;
+    let open = async {
+        let _turn = port.shared.dials.acquire().await.ok()?;
+        open(&*port.vm, port.guest_port).await
+    };
+    let opened = timeout(port.shared.forward_limit, open).await;
     let Ok(Some((mut frames, mut guest))) = opened else {
         return ClosedBy::Refused;
     };

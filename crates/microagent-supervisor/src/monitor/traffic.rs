@@ -6,11 +6,10 @@
 use super::event::Event;
 use super::mediation::{MediationEvent, Refusals, ServedChannel};
 use super::owner::Owner;
-use super::publish::Connection;
+use super::publish::{Connection, FORWARD_LIMIT, Shared};
 use microagent_os::clock;
 use microagent_state::event_record::{EventType, NewEvent};
 use serde_json::{Map, Value};
-use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,10 +20,10 @@ impl Owner<'_> {
     /// The guest is ready: whoever waits at a published port is served.
     pub(super) fn serve_published(&mut self) {
         let Some(vm) = &self.machine else { return };
-        let all_open = Rc::default();
+        let shared = Shared::new(self.guest_limit(FORWARD_LIMIT));
         for port in &mut self.held.published {
-            let (all_open, severed) = (Rc::clone(&all_open), self.severed.subscribe());
-            port.serve(vm.clone(), all_open, severed, self.events.clone());
+            let (shared, severed) = (shared.clone(), self.severed.subscribe());
+            port.serve(vm.clone(), shared, severed, self.events.clone());
         }
     }
 

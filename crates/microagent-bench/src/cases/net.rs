@@ -1,0 +1,323 @@
+//! What the monitor costs on the way into and out of a guest: a published port and the mediation channel
+//! beside the same bytes over the bare vsock device, to and from the same program of the same guest.
+//!
+//! The bare way is the device's own socket, which nobody but a monitor should dial; here nothing is at
+//! stake. Times are of the host for what comes from outside, and of the guest for what it dials itself.
+
+use crate::bench::{Bench, Report, debian_source, timed};
+use crate::compare::Comparison;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const NAME: &str = "bench-net";
+/// What the guest runs.
+const GUEST: &str = include_str!("net_guest.py");
+const GUEST_TCP: &str = "7000";
+const GUEST_VSOCK: &str = "7100";
+const MEDIATION_PORT: u32 = 2048;
+/// Where the guest dials past the monitor.
+const BARE_PORT: u32 = 3000;
+const BULK_BYTES: u64 = 32 << 20;
+const ROUND_TRIPS: usize = 100;
+const CONNECTIONS: usize = 50;
+const MESSAGE_BYTES: usize = 64;
+const BOOT_LIMIT: Duration = Duration::from_mins(2);
+const PAUSE: Duration = Duration::from_millis(20);
+/// A bench that hangs is a bench that failed.
+const READ_LIMIT: Duration = Duration::from_mins(1);
+
+/// A guest with a port, a channel, and a service that is bare.
+struct Guest<'a> {
+    bench: &'a Bench,
+    port: u16,
+    run: PathBuf,
+}
+
+impl<'a> Guest<'a> {
+    fn boot(bench: &'a Bench) -> Result<Self> {
+        let target = sink(TcpListener::bind("127.0.0.1:0")?)?;
+        let image = debian_source()?;
+        let mediation = format!("{MEDIATION_PORT}=127.0.0.1:{target}");
+        let workspace = bench.home().state_dir().join("workspaces").join(NAME);
+        let guest = Self {
+            bench,
+            port: 0,
+            run: workspace.join("run"),
+        };
+        let publish = format!("0:{GUEST_TCP}");
+        let create = ["create", NAME, "--network", "isolated", "-p", &publish];
+        let words = ["--mediation", &mediation, "--image", &image, "--"];
+        bench
+            .microagent()
+            .args(create)
+            .args(words)
+            .args(["python3", "-c", GUEST, GUEST_TCP, GUEST_VSOCK])
+            .run()?
+            .expect_code(0)?;
+        guest.does(&["start", NAME])?;
+        let status: Value = guest.does(&["status", "--json", NAME])?.json()?;
+        let port = status["network"]["publish"][0]["hostPort"].as_u64();
+        let port = u16::try_from(port.context("no published port")?)?;
+        let began = Instant::now();
+        let log = workspace.join("serial.log");
+        while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("serving")) {
+            ensure!(began.elapsed() < BOOT_LIMIT, "the guest does not serve");
+            std::thread::sleep(PAUSE);
+        }
+        bare_sink(UnixListener::bind(
+            guest.run.join(format!("vsock.sock_{BARE_PORT}")),
+        )?);
+        Ok(Self { port, ..guest })
+    }
+
+    fn does(&self, words: &[&str]) -> Result<microagent_test::cli::Finished> {
+        self.bench.microagent().args(words).run()?.expect_code(0)
+    }
+
+    fn published(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(READ_LIMIT))?;
+        Ok(stream)
+    }
+
+    fn bare(&self) -> Result<UnixStream> {
+        let mut stream = UnixStream::connect(self.run.join("vsock.sock"))?;
+        stream.set_read_timeout(Some(READ_LIMIT))?;
+        writeln!(stream, "CONNECT {GUEST_VSOCK}")?;
+        let mut byte = [0; 1];
+        while byte != *b"\n" {
+            stream.read_exact(&mut byte)?;
+        }
+        Ok(stream)
+    }
+
+    /// The guest dials both ways in turns, and tells how long each took.
+    fn dials(&self, what: &str, count: u64) -> Result<Comparison> {
+        let rounds = self.bench.rounds().to_string();
+        let ports = [MEDIATION_PORT.to_string(), BARE_PORT.to_string()];
+        let told = self
+            .bench
+            .microagent()
+            .args(["exec", NAME, "--", "python3", "-c", GUEST, "dial", what])
+            .args([&count.to_string(), &rounds, &ports[0], &ports[1]])
+            .run()?
+            .expect_code(0)?
+            .stdout_text();
+        let mut comparison = Comparison::default();
+        for line in told.lines() {
+            let (ours, bare) = line.split_once(' ').context("two times a line")?;
+            let span =
+                |text: &str| Ok::<_, anyhow::Error>(Duration::try_from_secs_f64(text.parse()?)?);
+            comparison.add(span(ours)?, span(bare)?);
+        }
+        Ok(comparison)
+    }
+
+    fn end(self) -> Result<()> {
+        self.does(&["kill", NAME])?;
+        self.does(&["delete", "--yes", NAME])?;
+        Ok(())
+    }
+}
+
+/// Answers the guest's bulk with one byte for each that was announced, and echoes its messages.
+fn serve(mut stream: impl Read + Write) -> Result<()> {
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).is_ok() {
+        let count = u64::from_be_bytes(head[1..].try_into()?);
+        if head[0] == b'b' {
+            let mut left = count;
+            let mut buffer = vec![0; 256 << 10];
+            while left > 0 {
+                let read = stream.read(&mut buffer)? as u64;
+                ensure!(read > 0, "the guest ended early");
+                left = left.saturating_sub(read);
+            }
+            stream.write_all(b".")?;
+        } else {
+            for _ in 0..count {
+                let mut message = [0; MESSAGE_BYTES];
+                stream.read_exact(&mut message)?;
+                stream.write_all(&message)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sink(listener: TcpListener) -> Result<u16> {
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A look of the monitor closes at once, which is an end like any other.
+            std::thread::spawn(move || {
+                let _ = stream.set_nodelay(true);
+                serve(stream)
+            });
+        }
+    });
+    Ok(port)
+}
+
+fn bare_sink(listener: UnixListener) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+}
+
+/// Asks the guest's service for so many bytes, or for so many echoes.
+fn talk(mut stream: impl Read + Write, what: u8, count: u64) -> Result<()> {
+    let mut head = vec![what];
+    head.extend(count.to_be_bytes());
+    stream.write_all(&head)?;
+    if what == b'b' {
+        let mut left = count;
+        let mut buffer = vec![0; 256 << 10];
+        while left > 0 {
+            let read = stream.read(&mut buffer)? as u64;
+            ensure!(read > 0, "the guest ended early");
+            left = left.saturating_sub(read);
+        }
+    } else {
+        let mut message = [7; MESSAGE_BYTES];
+        for _ in 0..count {
+            stream.write_all(&message)?;
+            stream.read_exact(&mut message)?;
+        }
+    }
+    Ok(())
+}
+
+fn mebibytes_a_second(comparison: &Comparison) -> f64 {
+    let bytes = f64::from(u32::try_from(BULK_BYTES >> 20).expect("a few mebibytes"));
+    comparison
+        .ours_ms()
+        .map_or(0.0, |ours| bytes * 1000.0 / ours.median)
+}
+
+/// 32 MiB out of the guest through a published port.
+pub(crate) fn publish_bulk(bench: &Bench) -> Result<Report> {
+    let guest = Guest::boot(bench)?;
+    let comparison = bench.compare(
+        || {
+            let stream = guest.published()?;
+            timed(|| talk(stream, b'b', BULK_BYTES))
+        },
+        || {
+            let stream = guest.bare()?;
+            timed(|| talk(stream, b'b', BULK_BYTES))
+        },
+    )?;
+    guest.end()?;
+    let rate = mebibytes_a_second(&comparison);
+    let report = Report::new(
+        "32 MiB through a published port",
+        "over bare vsock",
+        comparison,
+    );
+    Ok(report.with_figure("MiB/s", rate))
+}
+
+/// 100 round trips of 64 bytes through a published port.
+pub(crate) fn publish_trips(bench: &Bench) -> Result<Report> {
+    let guest = Guest::boot(bench)?;
+    let trips = ROUND_TRIPS as u64;
+    let comparison = bench.compare(
+        || {
+            let stream = guest.published()?;
+            timed(|| talk(stream, b'r', trips))
+        },
+        || {
+            let stream = guest.bare()?;
+            timed(|| talk(stream, b'r', trips))
+        },
+    )?;
+    guest.end()?;
+    let (ours, bare) = (
+        "100 round trips through a published port",
+        "over bare vsock",
+    );
+    Ok(Report::new(ours, bare, comparison))
+}
+
+/// Connections one after the other, each with one round trip.
+pub(crate) fn publish_connections(bench: &Bench) -> Result<Report> {
+    let guest = Guest::boot(bench)?;
+    let each = |dial: &dyn Fn() -> Result<()>| timed(|| (0..CONNECTIONS).try_for_each(|_| dial()));
+    let comparison = bench.compare(
+        || each(&|| talk(guest.published()?, b'r', 1)),
+        || each(&|| talk(guest.bare()?, b'r', 1)),
+    )?;
+    guest.end()?;
+    let rate = comparison
+        .ours_ms()
+        .map_or(0.0, |ours| CONNECTIONS as f64 * 1000.0 / ours.median);
+    let (ours, bare) = ("50 connections to a published port", "over bare vsock");
+    Ok(Report::new(ours, bare, comparison)
+        .with_figure("a second", rate)
+        .with_note("ours also connects the guest's own port"))
+}
+
+/// 32 MiB out of the guest over the mediation channel.
+pub(crate) fn mediation_bulk(bench: &Bench) -> Result<Report> {
+    let guest = Guest::boot(bench)?;
+    let comparison = guest.dials("b", BULK_BYTES)?;
+    guest.end()?;
+    let rate = mebibytes_a_second(&comparison);
+    let (ours, bare) = ("32 MiB over the mediation channel", "over bare vsock");
+    Ok(Report::new(ours, bare, comparison).with_figure("MiB/s", rate))
+}
+
+/// 100 round trips of 64 bytes over the mediation channel.
+pub(crate) fn mediation_trips(bench: &Bench) -> Result<Report> {
+    let guest = Guest::boot(bench)?;
+    let comparison = guest.dials("r", ROUND_TRIPS as u64)?;
+    guest.end()?;
+    let (ours, bare) = (
+        "100 round trips over the mediation channel",
+        "over bare vsock",
+    );
+    Ok(Report::new(ours, bare, comparison))
+}
+
+/// From the command to the last byte out of the guest, beside the command as a whole.
+pub(crate) fn quarantine(bench: &Bench) -> Result<Report> {
+    let mut comparison = Comparison::default();
+    for _ in 0..bench.rounds() {
+        let guest = Guest::boot(bench)?;
+        let mut stream = guest.published()?;
+        let last = std::thread::spawn(move || {
+            let mut head = vec![b'b'];
+            head.extend(u64::MAX.to_be_bytes());
+            stream.write_all(&head)?;
+            let mut buffer = vec![0; 64 << 10];
+            let mut last = Instant::now();
+            while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                last = Instant::now();
+            }
+            Ok::<_, std::io::Error>(last)
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        guest.does(&["quarantine", NAME])?;
+        let whole = began.elapsed();
+        let last = last
+            .join()
+            .map_err(|_| anyhow::anyhow!("a reader panicked"))??;
+        comparison.add(last.saturating_duration_since(began), whole);
+        guest.end()?;
+    }
+    let (ours, whole) = (
+        "quarantine to the last byte",
+        "quarantine until the prompt is back",
+    );
+    Ok(Report::new(ours, whole, comparison).with_note("both are of the same quarantine"))
+}
