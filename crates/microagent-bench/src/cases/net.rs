@@ -24,7 +24,7 @@ const MEDIATION_PORT: u32 = 2048;
 const BARE_PORT: u32 = 3000;
 const BULK_BYTES: u64 = 32 << 20;
 const ROUND_TRIPS: usize = 100;
-const CONNECTIONS: usize = 50;
+const CONNECTIONS: u32 = 50;
 const MESSAGE_BYTES: usize = 64;
 const BOOT_LIMIT: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -259,7 +259,7 @@ pub(crate) fn publish_connections(bench: &Bench) -> Result<Report> {
     guest.end()?;
     let rate = comparison
         .ours_ms()
-        .map_or(0.0, |ours| CONNECTIONS as f64 * 1000.0 / ours.median);
+        .map_or(0.0, |ours| f64::from(CONNECTIONS) * 1000.0 / ours.median);
     let (ours, bare) = ("50 connections to a published port", "over bare vsock");
     Ok(Report::new(ours, bare, comparison)
         .with_figure("a second", rate)

@@ -62,7 +62,7 @@ impl<'a> Lasting<'a> {
             home,
             namespace: None,
         };
-        lasting.make(&["--network", "isolated"], flags, command)
+        lasting.made(&["--network", "isolated"], flags, command)
     }
 
     /// One in a network namespace, with the network that its flags say.
@@ -78,10 +78,10 @@ impl<'a> Lasting<'a> {
             home: Home::new()?,
             namespace: Some(namespace),
         };
-        lasting.make(&[], flags, command)
+        lasting.made(&[], flags, command)
     }
 
-    fn make(self, network: &[&str], flags: &[&str], command: &[&str]) -> Result<Self> {
+    fn made(self, network: &[&str], flags: &[&str], command: &[&str]) -> Result<Self> {
         let image = self.world.debian_source()?;
         let mut words = vec!["create", NAME, "--profile", "tiny"];
         words.extend(network);
