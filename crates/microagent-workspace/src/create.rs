@@ -85,6 +85,7 @@ pub struct CreateReport {
 ///     hostname: None,
 ///     labels: Default::default(),
 ///     kernel: None,
+///     disks: Default::default(),
 /// };
 /// let report = create(&context, &settings, &mut Silent, &interrupt)?;
 /// assert_eq!(report.workspace.state, "prepared");
