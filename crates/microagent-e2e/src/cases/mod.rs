@@ -15,6 +15,7 @@ mod lifecycle;
 mod mediation;
 mod network;
 pub(crate) mod odd_tree;
+mod often;
 mod publish;
 mod quarantine;
 mod read_only;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Case> {
         odd_tree::cases(),
         bulk::cases(),
         together::cases(),
+        often::cases(),
         bad_image::cases(),
         bad_host::cases(),
         full_disk::cases(),

@@ -32,6 +32,7 @@ pub(crate) struct World {
     home: Home,
     backend: Backend,
     emulated: bool,
+    alone: bool,
     factor: u32,
     debian: OnceLock<Result<Debian, String>>,
     odd: OnceLock<Result<OddImage, String>>,
@@ -58,18 +59,21 @@ impl World {
             .json()
             .context("`microagent doctor --json` does not answer")?;
         let emulated = facts["accelerator"] != "kvm";
-        let of_host = match std::env::var(FACTOR_VARIABLE) {
-            Ok(number) => number
-                .parse()
-                .with_context(|| format!("{FACTOR_VARIABLE} is no number"))?,
-            Err(_) => 1,
+        let of_host: Option<u32> = match std::env::var(FACTOR_VARIABLE) {
+            Ok(number) => Some(
+                number
+                    .parse()
+                    .with_context(|| format!("{FACTOR_VARIABLE} is no number"))?,
+            ),
+            Err(_) => None,
         };
-        let factor = of_host * if emulated { EMULATION_FACTOR } else { 1 };
+        let factor = of_host.unwrap_or(1) * if emulated { EMULATION_FACTOR } else { 1 };
         Ok(Self {
             prefix,
             home,
             backend,
             emulated,
+            alone: of_host.is_some(),
             factor,
             debian: OnceLock::new(),
             odd: OnceLock::new(),
@@ -94,6 +98,11 @@ impl World {
     /// Whether guests are emulated.
     pub(crate) fn is_emulated(&self) -> bool {
         self.emulated
+    }
+
+    /// Whether the host is a lab, in which nobody else lives.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// The backend under test.
