@@ -22,6 +22,8 @@ use crate::shell::{self, Run};
 
 const PROGRAM: &str = "microagent-e2e";
 const FIRECRACKER: &str = "firecracker";
+/// The product's own word for where it is.
+const FIRECRACKER_VARIABLE: &str = "MICROAGENT_FIRECRACKER";
 /// Tells the cases where the product is.
 const PREFIX_VARIABLE: &str = "MICROAGENT_E2E_PREFIX";
 /// Tells them which backend is under test.
@@ -107,8 +109,27 @@ fn cases(places: &Places) -> Result<PathBuf> {
     Ok(places.target.join("release").join(PROGRAM))
 }
 
-/// A Firecracker of this machine: on `PATH`, or in the cache, where a developer has put it.
+/// Why Firecracker's cases can't run on this machine; none when they can.
+pub(crate) fn obstacle_to_firecracker(places: &Places) -> Option<String> {
+    match firecracker(places) {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(_) => lab::obstacle(),
+    }
+}
+
+/// A Firecracker of this machine: the one that a variable names, on `PATH`, or in the cache, where a
+/// developer has put it.
 fn firecracker(places: &Places) -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(FIRECRACKER_VARIABLE) {
+        let named = PathBuf::from(named);
+        if !named.is_file() || named.file_name() != Some(OsStr::new(FIRECRACKER)) {
+            let path = named.display();
+            bail!(
+                "{FIRECRACKER_VARIABLE} is `{path}`, which is no file of the name `{FIRECRACKER}`"
+            );
+        }
+        return Ok(named);
+    }
     let cached = places
         .cache
         .join("tools")

@@ -43,6 +43,9 @@ pub(crate) fn run() -> Result<ExitCode> {
             Ok(e2e::run_cases(&places, Backend::Qemu, &[])?.into())
         })
     });
+    stages.run("6 real guests under Firecracker", || {
+        Ok(firecracker(&places))
+    });
     stages.run("7 documentation", || {
         cargo(&places)
             // The comments of a command are its help, written for a terminal.
@@ -108,6 +111,14 @@ fn crashes(places: &Places) -> Result<Outcome> {
         .env("PATH", setup::search_path(places)?)
         .tee()?;
     Ok(lines.counts(counts::of_nextest)?.into())
+}
+
+/// The same cases on Firecracker take too long in a lab to be a part of the pipeline.
+fn firecracker(places: &Places) -> Outcome {
+    let reason = e2e::obstacle_to_firecracker(places).unwrap_or_else(|| {
+        "not part of the pipeline: `cargo xtask e2e --backend firecracker` runs them".to_owned()
+    });
+    Outcome::left_out(reason)
 }
 
 /// Runs a stage whose program is there; a program that is not built yet is named as left out.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use microagent_os::fs;
 use microagent_os::process::{Conversation, Spawn};
+use microagent_os::{fs, host_pace};
 use microagent_supervisor::backend::{
     ConfinementDemand, ConfinementFacts, KvmFacts, NetworkMode, NetworkModeFacts, Program,
 };
@@ -126,7 +126,11 @@ pub fn abs_path(path: &Path) -> Option<AbsPath> {
 /// What a program says of its version: a second at most.
 pub fn version_of(program: &Path) -> Option<String> {
     let ask = Spawn::new(program).argument("--version");
-    let reply = ASK_VERSION.hold(ask, Vec::new()).ok()?;
+    let conversation = Conversation {
+        limit: host_pace::limit(ASK_VERSION.limit),
+        ..ASK_VERSION
+    };
+    let reply = conversation.hold(ask, Vec::new()).ok()?;
     version_in(&String::from_utf8_lossy(&reply.stdout))
 }
 

@@ -50,15 +50,6 @@ impl World {
         if !program.is_file() {
             bail!("there is no `{}`; run: cargo xtask e2e", program.display());
         }
-        let facts = Program::at(&program)
-            .of(&home)
-            .env(PRODUCT_BACKEND_VARIABLE, backend.name())
-            .args(["doctor", "--json"])
-            .limit(DOCTOR_LIMIT)
-            .run()?
-            .json()
-            .context("`microagent doctor --json` does not answer")?;
-        let emulated = facts["accelerator"] != "kvm";
         let of_host: Option<u32> = match std::env::var(FACTOR_VARIABLE) {
             Ok(number) => Some(
                 number
@@ -67,6 +58,15 @@ impl World {
             ),
             Err(_) => None,
         };
+        let facts = Program::at(&program)
+            .of(&home)
+            .env(PRODUCT_BACKEND_VARIABLE, backend.name())
+            .args(["doctor", "--json"])
+            .limit(DOCTOR_LIMIT * of_host.unwrap_or(1))
+            .run()?
+            .json()
+            .context("`microagent doctor --json` does not answer")?;
+        let emulated = facts["accelerator"] != "kvm";
         let factor = of_host.unwrap_or(1) * if emulated { EMULATION_FACTOR } else { 1 };
         Ok(Self {
             prefix,

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use microagent_os::FsError;
-use microagent_os::fs;
 use microagent_os::local_socket;
 use microagent_os::process::{Conversation, ConversationError, Spawn};
+use microagent_os::{fs, host_pace};
 use microagent_supervisor::backend::GuestNic;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -44,7 +44,11 @@ pub fn observe(passt: &Path) -> Result<PasstFeatures, ConversationError> {
         return Ok(features_in_program(&file));
     }
     // Older ones print it to stderr, newer ones to stdout; some end with a status of 1.
-    let reply = HELP.hold(Spawn::new(passt).argument("--help"), Vec::new())?;
+    let conversation = Conversation {
+        limit: host_pace::limit(HELP.limit),
+        ..HELP
+    };
+    let reply = conversation.hold(Spawn::new(passt).argument("--help"), Vec::new())?;
     let help = [reply.stdout, reply.stderr].concat();
     Ok(features_in(&String::from_utf8_lossy(&help)))
 }
