@@ -22,16 +22,16 @@ pub const STANDARD_BYTES: u64 = 8 << 30;
 /// How large the disk of an image is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DiskShape {
-    /// 8 GiB, what most workspaces get: nothing has to grow at their first boot. What is free is a
+    /// 8 GiB, what most clones get: nothing has to grow at their first boot. What is free is a
     /// hole. An image that needs more gets more.
     #[default]
     Standard,
-    /// What the contents need and a quarter: for workspaces with a smaller disk.
+    /// What the contents need and a quarter: for a clone that shall be smaller.
     Fitted,
 }
 
 impl DiskShape {
-    /// The shape for a workspace whose disk has `bytes`.
+    /// The shape for a clone of so many bytes.
     pub fn for_disk_of(bytes: u64) -> Self {
         if bytes < STANDARD_BYTES {
             Self::Fitted
