@@ -45,6 +45,8 @@ impl Host {
 
 /// The hosts; gone when dropped.
 pub(crate) struct NetHosts {
+    /// Stands in the names of the namespaces, so that two runs of the suite do not meet.
+    owner: u32,
     home: Home,
     services: Vec<Running>,
 }
@@ -53,6 +55,7 @@ impl NetHosts {
     /// Makes them and starts their services.
     pub(crate) fn make() -> Result<Self> {
         let mut hosts = Self {
+            owner: std::process::id(),
             home: Home::new()?,
             services: Vec::new(),
         };
@@ -130,7 +133,7 @@ impl NetHosts {
     }
 
     fn name(&self, host: Host) -> String {
-        format!("microagent-{}-{}", std::process::id(), host.word())
+        format!("microagent-{}-{}", self.owner, host.word())
     }
 
     fn resolver_folder(&self) -> PathBuf {
