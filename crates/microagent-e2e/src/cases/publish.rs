@@ -127,6 +127,19 @@ fn taken(world: &World) -> Result<()> {
     check::processes_gone(world, lasting.home())?;
     drop(holder);
     lasting.does(&["start", NAME])?;
+    let other = [
+        "create",
+        "other",
+        "-p",
+        &format!("0.0.0.0:{port}:80"),
+        "--idle",
+        "--image",
+    ];
+    let image = world.debian_source()?;
+    lasting.does(&[&other[..], &[&image]].concat())?;
+    let message = lasting.refuses(&["start", "other"], "conflict")?;
+    ensure!(message.contains(&format!("`{NAME}`")), "{message}");
+    lasting.does(&["delete", "--yes", "other"])?;
     lasting.does(&["kill", NAME])?;
     lasting.ends_well()
 }

@@ -14,6 +14,7 @@
 
 use super::boot_spec::disks_of_boot;
 use super::event::{Event, EventSender, LaunchFailure, Phase};
+use super::port_holder;
 use super::serial::{ConsoleLog, ConsolePaths, SharedConsole};
 use super::target;
 use crate::backend::{
@@ -32,7 +33,7 @@ use microagent_os::lock::{LockFile, LockMode};
 use microagent_os::{clock, dirs, fs, host_pace};
 use microagent_state::lease::Lease;
 use microagent_state::paths::{Rotation, RunPaths};
-use microagent_state::{WorkspacePaths, WorkspaceRecord};
+use microagent_state::{StateDirectory, WorkspacePaths, WorkspaceRecord};
 use microagent_types::env_vars::EnvVar;
 use microagent_types::{HostPort, PublishSpec, VsockPort};
 use microagent_wire::fault::{Fault, FaultKind};
@@ -178,7 +179,7 @@ impl Checked {
         let refused = |fault| Refused::new(Phase::Publish, fault);
         let mut published = Vec::new();
         for (index, spec) in plan.document.publish.iter().enumerate() {
-            published.push(bind(index, *spec).await.map_err(refused)?);
+            published.push(bind(plan, index, *spec).await.map_err(refused)?);
         }
         let disks = lock_disks(plan).map_err(refused)?;
         let paths = ConsolePaths {
@@ -248,13 +249,17 @@ pub(crate) fn socket_folder(paths: &WorkspacePaths) -> Result<RunPaths, Fault> {
         .map_err(|error| Fault::from_error(FaultKind::Denied, &error))
 }
 
-async fn bind(index: usize, spec: PublishSpec) -> Result<Published, Fault> {
+async fn bind(plan: &BootPlan<'_>, index: usize, spec: PublishSpec) -> Result<Published, Fault> {
     let address = spec.socket_addr();
+    let state = StateDirectory::at(&plan.document.state_dir);
     let listener = TcpListener::bind(address).await.map_err(|error| {
         let fault = match error.kind() {
             std::io::ErrorKind::AddrInUse => Fault::new(
                 FaultKind::Conflict,
-                format!("host port `{address}` is already in use"),
+                match port_holder::holder(&state, &plan.workspace.name, spec) {
+                    Some(name) => format!("host port `{address}` is already in use by `{name}`"),
+                    None => format!("host port `{address}` is already in use"),
+                },
             )
             .with_hint("choose another host port, or 0 to get a free one"),
             std::io::ErrorKind::PermissionDenied => Fault::new(

@@ -24,6 +24,7 @@ mod local_api;
 mod maintenance;
 mod mediation;
 mod owner;
+mod port_holder;
 mod publish;
 mod quarantine;
 mod rate;
