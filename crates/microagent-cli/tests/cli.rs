@@ -605,7 +605,7 @@ fn mistakes_around_names_are_answered_with_the_right_command() {
     --- stdout
     --- stderr
     error: workspace `web` needs an image
-      hint: microagent create web --image oci:DIR
+      hint: microagent create web --image debian:12
     ");
     insta::assert_snapshot!(quoted(&ran(&["create", "web", "nginx"])), @r"
     exit 2

@@ -40,4 +40,4 @@ pub use image::{
     ImageWriter, Metadata, Node, NodeId, NodeKind, Timestamp, Tree,
 };
 pub use sink::Sink;
-pub use size::ImageSize;
+pub use size::{IMAGE_BYTES_STEP, ImageSize};

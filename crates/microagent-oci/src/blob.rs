@@ -1,7 +1,8 @@
-//! Where the bytes of a blob lie: a file, or a part of one.
+//! Where the bytes of a blob lie: a file or a part of one, memory, or a file that is still being
+//! fetched.
 //!
 //! Files are opened once and read by position, so several readers share one and none moves
-//! another's place.
+//! another's place. A reader of a blob that is being fetched waits for its bytes.
 
 use std::{
     fmt,
@@ -14,15 +15,23 @@ use std::{
 use microagent_os::fs;
 use microagent_types::Digest;
 
-use crate::{error::OciError, hash::digest_of, limits::DOCUMENT_BYTES_MAX};
+use crate::{arrival::Arrival, error::OciError, hash::digest_of, limits::DOCUMENT_BYTES_MAX};
 
 /// A blob that can be read any number of times.
 #[derive(Clone)]
 pub struct Blob {
     name: String,
-    file: Arc<File>,
+    bytes: Bytes,
     offset: u64,
     len: u64,
+}
+
+/// What holds the bytes.
+#[derive(Debug, Clone)]
+enum Bytes {
+    File(Arc<File>),
+    Memory(Arc<[u8]>),
+    Arriving(Arc<Arrival>),
 }
 
 impl fmt::Debug for Blob {
@@ -42,17 +51,53 @@ impl Blob {
         let len = fs::metadata(path)?.len();
         Ok(Self {
             name,
-            file: Arc::new(file),
+            bytes: Bytes::File(Arc::new(file)),
             offset: 0,
             len,
         })
+    }
+
+    /// Bytes that are all there.
+    pub(crate) fn memory(name: String, bytes: Vec<u8>) -> Self {
+        Self {
+            name,
+            len: bytes.len() as u64,
+            bytes: Bytes::Memory(bytes.into()),
+            offset: 0,
+        }
+    }
+
+    /// A file that somebody else fills, `len` bytes at its end.
+    pub(crate) fn arriving(name: String, len: u64, arrival: Arc<Arrival>) -> Self {
+        Self {
+            name,
+            bytes: Bytes::Arriving(arrival),
+            offset: 0,
+            len,
+        }
+    }
+
+    /// Whether whoever reads must compare the digest: no, when the one who fetches it does and no
+    /// reader gets to the end of a wrong one. Waits until that is known.
+    pub(crate) fn needs_proof(&self) -> bool {
+        match &self.bytes {
+            Bytes::Arriving(arrival) => arrival.needs_proof(),
+            Bytes::File(_) | Bytes::Memory(_) => true,
+        }
+    }
+
+    /// Wakes readers that wait for bytes: nobody wants them any more.
+    pub(crate) fn abandon(&self) {
+        if let Bytes::Arriving(arrival) = &self.bytes {
+            arrival.abandon();
+        }
     }
 
     /// A part of an open file.
     pub(crate) fn part(name: String, file: Arc<File>, offset: u64, len: u64) -> Self {
         Self {
             name,
-            file,
+            bytes: Bytes::File(file),
             offset,
             len,
         }
@@ -82,7 +127,7 @@ impl Blob {
     /// A reader from the start.
     pub fn reader(&self) -> BlobReader {
         BlobReader {
-            file: Arc::clone(&self.file),
+            bytes: self.bytes.clone(),
             position: self.offset,
             end: self.offset + self.len,
         }
@@ -139,7 +184,7 @@ pub(crate) struct Promised {
 /// Reads a blob from start to end.
 #[derive(Debug)]
 pub struct BlobReader {
-    file: Arc<File>,
+    bytes: Bytes,
     position: u64,
     end: u64,
 }
@@ -164,9 +209,28 @@ impl Read for BlobReader {
             .len()
             .min(usize::try_from(left).unwrap_or(usize::MAX));
         if wanted == 0 {
+            if let Bytes::Arriving(arrival) = &self.bytes
+                && !buffer.is_empty()
+            {
+                arrival.verdict()?;
+            }
             return Ok(0);
         }
-        let read = fs::read_at(&self.file, &mut buffer[..wanted], self.position)?;
+        let buffer = &mut buffer[..wanted];
+        let read = match &self.bytes {
+            Bytes::File(file) => fs::read_at(file, buffer, self.position)?,
+            Bytes::Memory(bytes) => {
+                let at = usize::try_from(self.position).map_err(|_| io::ErrorKind::InvalidInput)?;
+                (&bytes[at..]).read(buffer)?
+            }
+            Bytes::Arriving(arrival) => {
+                let (file, there) = arrival.wait_beyond(self.position)?;
+                let wanted = buffer
+                    .len()
+                    .min(usize::try_from(there).unwrap_or(usize::MAX));
+                fs::read_at(&file, &mut buffer[..wanted], self.position)?
+            }
+        };
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

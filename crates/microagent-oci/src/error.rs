@@ -1,10 +1,12 @@
 //! Why an image can't be had from its source.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use microagent_os::FsError;
 use microagent_types::{Arch, Digest};
 use thiserror::Error;
+
+use crate::registry::RegistryError;
 
 /// The source, a document of it or a layer of it is not usable. Every variant names the object.
 #[derive(Debug, Error)]
@@ -162,6 +164,23 @@ pub enum OciError {
         /// Why.
         source: Box<microagent_tar::TarError>,
     },
+    /// A registry does not give the image, or not so that it can be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A blob did not arrive whole.
+    #[error("cannot fetch `{blob}`")]
+    Download {
+        /// Which.
+        blob: String,
+        /// Why.
+        source: Arc<RegistryError>,
+    },
+    /// The layers hold more than an image may.
+    #[error("the layers hold more than {limit_bytes} bytes")]
+    ImageTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// Somebody asked for an end.
     #[error("reading the image was interrupted")]
     Cancelled,
@@ -206,6 +225,9 @@ pub enum DocumentProblem {
 impl OciError {
     /// True when bytes are not what a digest promises, or are damaged in another way.
     pub fn is_integrity(&self) -> bool {
+        if let Some(error) = self.registry() {
+            return error.is_integrity();
+        }
         matches!(
             self,
             Self::DocumentTooLarge { .. }
@@ -216,14 +238,25 @@ impl OciError {
                 | Self::SizeMismatch { .. }
                 | Self::Decompress { .. }
                 | Self::LayerTooLarge { .. }
+                | Self::ImageTooLarge { .. }
                 | Self::BlobMissing { .. }
                 | Self::Archive { .. }
         )
     }
 
+    /// What a registry did, when it was one that failed.
+    pub fn registry(&self) -> Option<&RegistryError> {
+        match self {
+            Self::Registry(error) => Some(error),
+            Self::Download { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     /// True when what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         match self {
+            Self::Registry(RegistryError::NotFound { .. }) => true,
             Self::SourceMissing { .. } | Self::TagMissing { .. } | Self::Empty => true,
             Self::File(error) => error.is_not_found(),
             _ => false,

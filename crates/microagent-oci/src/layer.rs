@@ -23,6 +23,7 @@ use microagent_tar::ByteSource;
 use microagent_types::Digest;
 
 use crate::{
+    arrival::NotArrived,
     blob::{Blob, BlobReader},
     cancel::CancelToken,
     error::OciError,
@@ -141,8 +142,10 @@ impl Layer {
             chunk: Vec::new(),
             at: 0,
             end: None,
+            plain_bytes: 0,
             passed,
             cancel: cancel.clone(),
+            blob: self.blob.clone(),
             threads: vec![first, second],
         })
     }
@@ -167,8 +170,10 @@ pub struct LayerReader {
     chunk: Vec<u8>,
     at: usize,
     end: Option<Result<(), OciError>>,
+    plain_bytes: u64,
     passed: Arc<AtomicU64>,
     cancel: CancelToken,
+    blob: Blob,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -178,12 +183,12 @@ impl LayerReader {
         self.passed.load(Ordering::Relaxed)
     }
 
-    /// Reads what is left and says whether the layer was what it promised to be.
-    pub fn finish(mut self) -> Result<(), OciError> {
+    /// Reads what is left and says whether the layer was what it promised to be; its plain bytes.
+    pub fn finish(mut self) -> Result<u64, OciError> {
         while !self.chunk()?.is_empty() {
             self.consume(self.chunk.len() - self.at);
         }
-        Ok(())
+        Ok(self.plain_bytes)
     }
 
     fn next(&mut self) -> Result<(), OciError> {
@@ -200,7 +205,10 @@ impl LayerReader {
         }
         let received = self.proved.as_ref().map(Receiver::recv);
         match received {
-            Some(Ok(Message::Chunk(chunk))) => self.chunk = chunk,
+            Some(Ok(Message::Chunk(chunk))) => {
+                self.plain_bytes += chunk.len() as u64;
+                self.chunk = chunk;
+            }
             Some(Ok(Message::End(end))) => self.end = Some(end),
             Some(Err(_)) | None => self.end = Some(Err(OciError::Cancelled)),
         }
@@ -234,8 +242,11 @@ impl ByteSource for LayerReader {
 
 impl Drop for LayerReader {
     fn drop(&mut self) {
-        // The threads notice at their next send.
+        // The threads notice at their next send; one that waits for bytes is woken.
         self.proved = None;
+        if self.end.is_none() {
+            self.blob.abandon();
+        }
         for thread in self.threads.drain(..) {
             // A panic there was printed there, and what it read is not used.
             let _ = thread.join();
@@ -253,11 +264,13 @@ fn unpack(
     to: &SyncSender<Message>,
 ) -> Result<(), OciError> {
     let blob = layer.name();
+    let needs_proof = layer.blob.needs_proof();
     let source = HashingReader {
         inner: layer.blob.reader(),
         passed,
         // What is not packed is digested once, as content.
-        digest: (layer.digest.is_some()
+        digest: (needs_proof
+            && layer.digest.is_some()
             && (layer.compression != Compression::None || layer.digest != layer.diff_id))
             .then(RunningDigest::default),
     };
@@ -280,19 +293,17 @@ fn unpack(
                 limit_bytes,
             });
         }
-        Err(Stopped::Failed(source)) if layer.compression == Compression::None => {
-            Err(OciError::Read {
-                blob: blob.to_owned(),
-                source,
-            })
-        }
-        Err(Stopped::Failed(source)) => Err(OciError::Decompress {
-            blob: blob.to_owned(),
+        Err(Stopped::Failed(source)) => Err(reading_error(
+            blob,
             source,
-        }),
+            layer.compression != Compression::None,
+        )),
     };
     // What does not decompress has most likely been damaged: the digest says so more clearly.
     let rest = drain(&mut source);
+    if !needs_proof && let Err(source) = rest {
+        return Err(reading_error(blob, source, false));
+    }
     let mut source = source.into_inner();
     if let (Some(expected), Some(digest)) = (layer.digest, source.digest.take()) {
         rest.map_err(|source| OciError::Read {
@@ -309,6 +320,17 @@ fn unpack(
         }
     }
     ended
+}
+
+/// What to say of a failed read: why the bytes did not arrive, or what reading them met.
+fn reading_error(blob: &str, source: io::Error, packed: bool) -> OciError {
+    let blob = blob.to_owned();
+    match source.downcast::<NotArrived>() {
+        Ok(NotArrived::Cancelled) => OciError::Cancelled,
+        Ok(NotArrived::Failed(source)) => OciError::Download { blob, source },
+        Err(source) if packed => OciError::Decompress { blob, source },
+        Err(source) => OciError::Read { blob, source },
+    }
 }
 
 /// Why copying stopped.

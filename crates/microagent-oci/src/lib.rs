@@ -9,11 +9,13 @@
 //! to users outside this repository.
 //!
 //! Modules in reading order: [`source`] opens a source and picks the image in it; [`manifest`],
-//! [`image_config`] and [`platform`] are its documents; [`layer`] is a layer as a stream, [`blob`]
-//! where its bytes lie; [`limits`] has every bound. The archive within is read by `microagent-tar`.
+//! [`image_config`] and [`platform`] are its documents; [`registry`] fetches from where images are
+//! published; [`layer`] is a layer as a stream, [`blob`] where its bytes lie; [`limits`] has every
+//! bound. The archive within is read by `microagent-tar`.
 
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod blob;
 pub mod cancel;
 pub mod error;
@@ -23,6 +25,7 @@ pub mod layer;
 pub mod limits;
 pub mod manifest;
 pub mod platform;
+pub mod registry;
 pub mod source;
 
 pub use cancel::CancelToken;
@@ -30,4 +33,4 @@ pub use error::OciError;
 pub use image_config::ImageConfig;
 pub use layer::{Layer, LayerReader};
 pub use limits::Limits;
-pub use source::{ResolvedImage, open};
+pub use source::{ResolvedImage, open, open_kept};

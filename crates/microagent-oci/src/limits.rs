@@ -8,6 +8,8 @@ pub const LAYERS_MAX: usize = 512;
 pub const INDEX_ENTRIES_MAX: usize = 4096;
 /// How deep an index may lie within an index.
 pub const INDEX_DEPTH_MAX: usize = 4;
+/// The most bytes of all layers of an image as they are stored.
+pub const IMAGE_STORED_BYTES_MAX: u64 = 256 << 30;
 /// The most entries of an archive that holds an image.
 pub const ARCHIVE_ENTRIES_MAX: usize = 100_000;
 /// The most links from one entry of such an archive to the next.
@@ -26,11 +28,14 @@ pub(crate) const CHUNKS_WAITING_MAX: usize = 4;
 pub struct Limits {
     /// The most bytes of one layer after decompression.
     pub layer_plain_bytes_max: u64,
+    /// The most bytes of all layers of an image after decompression.
+    pub image_plain_bytes_max: u64,
 }
 
 impl Limits {
     /// What is used unless there is a reason.
     pub const ORDINARY: Self = Self {
         layer_plain_bytes_max: 256 << 30,
+        image_plain_bytes_max: 512 << 30,
     };
 }

@@ -43,9 +43,14 @@ pub fn assemble(
     let mut done_bytes = 0;
     let mut flattening = Flattening::new(whiteouts);
     let mut warnings = Warnings::default();
+    let mut plain_bytes_left = limits.image_plain_bytes_max;
     for layer in layers {
         flattening.begin_layer();
-        let reader = layer.open(limits, cancel)?;
+        let of_this_layer = Limits {
+            layer_plain_bytes_max: limits.layer_plain_bytes_max.min(plain_bytes_left),
+            ..limits
+        };
+        let reader = layer.open(of_this_layer, cancel)?;
         let mut tar = TarReader::new(reader);
         let read = one_layer(
             &mut tar,
@@ -60,7 +65,17 @@ pub fn assemble(
             },
         );
         let reader = tar.into_source();
-        settle(layer, read, reader)?;
+        let plain_bytes = settle(layer, read, reader).map_err(|error| match error {
+            RootfsError::Source(OciError::LayerTooLarge { limit_bytes, .. })
+                if limit_bytes < limits.layer_plain_bytes_max =>
+            {
+                RootfsError::Source(OciError::ImageTooLarge {
+                    limit_bytes: limits.image_plain_bytes_max,
+                })
+            }
+            error => error,
+        })?;
+        plain_bytes_left = plain_bytes_left.saturating_sub(plain_bytes);
         done_bytes += layer.stored_bytes();
         progress.at(ProgressStep::Build {
             done_bytes,
@@ -191,7 +206,7 @@ fn settle(
     layer: &Layer,
     read: Result<(), Stopped>,
     reader: LayerReader,
-) -> Result<(), RootfsError> {
+) -> Result<u64, RootfsError> {
     let name = || layer.name().to_owned();
     let error = match read {
         Ok(()) => return reader.finish().map_err(RootfsError::from),

@@ -6,7 +6,7 @@ use microagent_ext4::ImageError;
 use microagent_oci::OciError;
 use microagent_os::{FsError, dirs::PrivateFolderError, lock::LockError};
 use microagent_tar::TarError;
-use microagent_types::ByteSize;
+use microagent_types::{ByteSize, Digest};
 use thiserror::Error;
 
 use crate::{entry::PathError, flatten::FlattenError};
@@ -85,6 +85,21 @@ pub enum RootfsError {
         /// What was asked for.
         prefix: String,
     },
+    /// There is a file where the disk should be written.
+    #[error("`{}` is there already", path.display())]
+    OutputTaken {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A stored image is asked for in another size than its own, and came from an archive.
+    #[error("the layers of the stored image are not kept, so no other disk can be made of it")]
+    SizeOfStored,
+    /// Somebody builds it, or clones its disk.
+    #[error("the image `{reference}` is in use")]
+    InUse {
+        /// What was asked for.
+        reference: String,
+    },
     /// Somebody asked for an end.
     #[error("building the image was interrupted")]
     Cancelled,
@@ -104,6 +119,30 @@ impl RootfsError {
     /// True when the work was given up on request.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled | Self::Source(OciError::Cancelled))
+    }
+
+    /// True when a registry may answer later.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Source(error) => error
+                .registry()
+                .is_some_and(microagent_oci::registry::RegistryError::is_unavailable),
+            _ => false,
+        }
+    }
+
+    /// The blob whose bytes are wrong.
+    pub(crate) fn damaged_blob(&self) -> Option<Digest> {
+        match self {
+            Self::Source(
+                OciError::DigestMismatch { blob, .. }
+                | OciError::ContentMismatch { blob, .. }
+                | OciError::SizeMismatch { blob, .. }
+                | OciError::Decompress { blob, .. }
+                | OciError::Download { blob, .. },
+            ) => blob.parse().ok(),
+            _ => None,
+        }
     }
 
     /// True when bytes of the source are not what they should be.

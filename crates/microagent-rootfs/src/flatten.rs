@@ -21,8 +21,11 @@ use crate::entry::{EntryKind, EntryPath, LayerEntry};
 
 /// As many symbolic links as the kernel follows in one path.
 const LINKS_FOLLOWED_MAX: usize = 40;
-/// The most nodes of an image; more would fill the host's memory before its disk.
-pub const NODES_MAX: usize = 8_000_000;
+/// The most entries that make nodes, those that are replaced later included; more would fill the
+/// host's memory before its disk.
+pub const NODES_MAX: usize = 2_000_000;
+/// The most bytes of all names, link targets and attributes, likewise.
+pub const TEXT_BYTES_MAX: usize = 256 << 20;
 /// The mode of a directory that no entry describes.
 const IMPLIED_DIRECTORY_MODE: u16 = 0o755;
 const WHITEOUT: &[u8] = b".wh.";
@@ -76,8 +79,17 @@ pub enum FlattenError {
         path: String,
     },
     /// More nodes than an image may have.
-    #[error("the image has more than {NODES_MAX} files")]
-    TooManyNodes,
+    #[error("the image has more than {limit} files")]
+    TooManyNodes {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// More names, link targets and attributes than an image may have.
+    #[error("names, link targets and attributes of the image have more than {limit_bytes} bytes")]
+    TooMuchText {
+        /// How many it may have.
+        limit_bytes: usize,
+    },
 }
 
 /// Whether names that begin with `.wh.` are marks.
@@ -118,6 +130,9 @@ pub struct Flattening {
     nodes: Vec<FlatNode>,
     layer: u32,
     whiteouts: Whiteouts,
+    nodes_max: usize,
+    text_bytes_max: usize,
+    text_bytes: usize,
 }
 
 impl Flattening {
@@ -131,6 +146,9 @@ impl Flattening {
             nodes: vec![root],
             layer: 0,
             whiteouts,
+            nodes_max: NODES_MAX,
+            text_bytes_max: TEXT_BYTES_MAX,
+            text_bytes: 0,
         }
     }
 
@@ -146,6 +164,7 @@ impl Flattening {
             kind,
             metadata,
         } = entry;
+        self.count(&path, &kind, &metadata)?;
         let Some((parent, name)) = path.split_last() else {
             return match kind {
                 EntryKind::Directory => {
@@ -368,9 +387,36 @@ impl Flattening {
         self.add(metadata, FlatKind::Other(kind))
     }
 
+    /// Counts what an entry makes us remember beside its node.
+    fn count(
+        &mut self,
+        path: &EntryPath,
+        kind: &EntryKind,
+        metadata: &Metadata,
+    ) -> Result<(), FlattenError> {
+        let name = path.split_last().map_or(0, |(_, name)| name.len());
+        let target = match kind {
+            EntryKind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let attributes = metadata.attributes.iter();
+        let attributes: usize = attributes
+            .map(|attribute| attribute.name.len() + attribute.value.len())
+            .sum();
+        self.text_bytes = self.text_bytes.saturating_add(name + target + attributes);
+        if self.text_bytes > self.text_bytes_max {
+            return Err(FlattenError::TooMuchText {
+                limit_bytes: self.text_bytes_max,
+            });
+        }
+        Ok(())
+    }
+
     fn add(&mut self, metadata: Metadata, kind: FlatKind) -> Result<NodeIndex, FlattenError> {
-        if self.nodes.len() == NODES_MAX {
-            return Err(FlattenError::TooManyNodes);
+        if self.nodes.len() == self.nodes_max {
+            return Err(FlattenError::TooManyNodes {
+                limit: self.nodes_max,
+            });
         }
         self.nodes.push(FlatNode { metadata, kind });
         Ok(NodeIndex::try_from(self.nodes.len() - 1).expect("bounded above"))
@@ -419,5 +465,7 @@ fn implied_metadata() -> Metadata {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

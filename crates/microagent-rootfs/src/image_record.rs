@@ -47,6 +47,9 @@ pub struct ImageRecord {
     pub warnings: Vec<String>,
     /// The layers, lowest first.
     pub layers: Vec<LayerRecord>,
+    /// Its manifest and its configuration, where they are kept beside the layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<Digest>,
     /// What the image wants to run.
     pub config: ConfigRecord,
 }
@@ -60,6 +63,14 @@ pub struct LayerRecord {
     pub digest: Option<Digest>,
     /// Its length as it was stored.
     pub size_bytes: u64,
+}
+
+impl ImageRecord {
+    /// Every blob that belongs to the image.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
+        let layers = self.layers.iter().filter_map(|layer| layer.digest);
+        layers.chain(self.documents.iter().copied())
+    }
 }
 
 /// What an image wants to run, written down.

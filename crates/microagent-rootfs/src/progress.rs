@@ -6,6 +6,19 @@
 pub enum ProgressStep {
     /// The source is opened and its documents are read.
     Resolve,
+    /// Another process makes the same image; its work is waited for.
+    Wait,
+    /// Layers are fetched, and placed as far as they are there.
+    Download {
+        /// Bytes of all layers that are there.
+        done_bytes: u64,
+        /// Bytes of all layers.
+        total_bytes: u64,
+        /// Layers that are there.
+        done_layers: u64,
+        /// Layers in all.
+        total_layers: u64,
+    },
     /// Layers are read and placed.
     Build {
         /// Bytes of all layers that have been read, as they are stored.

@@ -3,8 +3,11 @@
 //! ```text
 //! images/
 //!   lock                          held while a folder is published or removed
-//!   sha256-<hex>-<builder>/       one for each shape: image.json, disk.ext4; complete or not there
+//!   sha256-<hex>-<builder>/       one for each shape: image.json, disk.ext4; complete or not there; use
 //!   building-<random>/            lock (held by its builder), disk.ext4, image.json
+//!   turn-<hex>-<builder>          held by who builds that image
+//!   names/                        which image a name stands for (`names`)
+//!   blobs/                        what was fetched (`blob_store`)
 //! ```
 //!
 //! A builder that dies leaves its folder behind and, with its end, the lock in it free; the next
@@ -19,36 +22,36 @@ use std::{
 use microagent_ext4::{Ext4Writer, ImageError, ImageSize};
 use microagent_oci::{CancelToken, ImageConfig, Limits, ResolvedImage};
 use microagent_os::{
-    FsError, clock, dirs, fs,
+    clock, dirs, fs,
     lock::{self, LockFile, LockMode},
-    random,
 };
-use microagent_types::{Arch, ByteSize, Digest, ImageSource};
+use microagent_types::{Arch, ByteSize, Digest, ImageRef, ImageSource};
 
 use crate::{
     assemble::{Assembled, assemble},
+    attempt::{Attempt, BUILDING, LOCK, Turn},
+    blob_store::BlobFolder,
     cache_key::{CacheKey, DiskShape},
     disk_sink::DiskSink,
     error::RootfsError,
     flatten::Whiteouts,
     identity,
     image_record::{ConfigRecord, ImageRecord, LayerRecord, SCHEMA},
+    image_use::ImageHold,
+    names::Names,
     progress::{Progress, ProgressStep},
 };
 
 /// The file with the disk.
-const DISK: &str = "disk.ext4";
+pub(crate) const DISK: &str = "disk.ext4";
 /// The file with the record.
 const RECORD: &str = "image.json";
-/// What a folder in the making is called first.
-const BUILDING: &str = "building-";
 /// What a folder of an image is called first.
-const IMAGE: &str = "sha256-";
-const LOCK: &str = "lock";
+pub(crate) const IMAGE: &str = "sha256-";
 /// The largest record that is read.
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// How long another process may take for one rename or removal.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to build.
 #[derive(Debug, Clone)]
@@ -94,13 +97,28 @@ pub struct BuiltImage {
     pub resolve_time: Duration,
     /// How long building took, when it was built now.
     pub build_time: Option<Duration>,
+    /// What was fetched for it now, when its registry was asked.
+    pub pulled: Option<Pulled>,
+}
+
+/// What asking a registry has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulled {
+    /// Whether the name stands for another image than before, or is new.
+    pub changed: bool,
+    /// Bytes of layers that came now.
+    pub downloaded_bytes: u64,
+    /// Layers that were there already.
+    pub reused_layers: u64,
+    /// How long fetching took; unpacking goes on meanwhile.
+    pub download_time: Option<Duration>,
 }
 
 /// A folder of built images.
 #[derive(Debug, Clone)]
 pub struct ImageStore {
-    folder: PathBuf,
-    shape: DiskShape,
+    pub(crate) folder: PathBuf,
+    pub(crate) shape: DiskShape,
 }
 
 impl ImageStore {
@@ -119,7 +137,7 @@ impl ImageStore {
         Self { shape, ..self }
     }
 
-    fn key(&self, digest: Digest) -> CacheKey {
+    pub(crate) fn key(&self, digest: Digest) -> CacheKey {
         CacheKey::new(digest, self.shape)
     }
 
@@ -132,8 +150,17 @@ impl ImageStore {
         options: &BuildOptions,
         progress: &mut dyn Progress,
     ) -> Result<BuiltImage, RootfsError> {
-        if let ImageSource::Stored { prefix } = source {
-            return self.stored(source, prefix);
+        match source {
+            ImageSource::Stored { prefix } => {
+                return self.stored(source, prefix, options, progress);
+            }
+            ImageSource::Registry(reference) => {
+                let stored = self.named(reference, options, progress)?;
+                return stored.ok_or_else(|| RootfsError::NotStored {
+                    prefix: reference.to_string(),
+                });
+            }
+            _ => {}
         }
         progress.at(ProgressStep::Resolve);
         let begun = clock::monotonic();
@@ -154,10 +181,29 @@ impl ImageStore {
         if let Some(record) = self.read(&self.key(image.digest))? {
             return Ok(self.built(&image.source, record, Duration::ZERO, None));
         }
+        let key = self.key(image.digest);
+        let _turn = Turn::wait(&self.folder, &key, &options.cancel, progress)?;
+        if let Some(record) = self.read(&key)? {
+            return Ok(self.built(&image.source, record, Duration::ZERO, None));
+        }
+        let documents = self.documents_of(image.digest);
+        self.build_now(image, &documents, options, progress, || Ok(()))
+    }
+
+    /// Builds and publishes, with the turn taken. `proved` has the last word before that.
+    pub(crate) fn build_now(
+        &self,
+        image: &ResolvedImage,
+        documents: &[Digest],
+        options: &BuildOptions,
+        progress: &mut dyn Progress,
+        proved: impl FnOnce() -> Result<(), RootfsError>,
+    ) -> Result<BuiltImage, RootfsError> {
         let begun = clock::monotonic();
         self.sweep();
         let attempt = Attempt::begin(&self.folder)?;
-        let record = match build(&attempt, image, self.shape, options, progress) {
+        let built = build(&attempt, image, self.shape, documents, options, progress);
+        let record = match built.and_then(|record| proved().map(|()| record)) {
             Ok(record) => record,
             Err(error) => {
                 drop(attempt);
@@ -168,48 +214,119 @@ impl ImageStore {
         Ok(self.built(&image.source, record, Duration::ZERO, Some(begun.elapsed())))
     }
 
+    /// What another disk of the image says of its documents.
+    fn documents_of(&self, digest: Digest) -> Vec<Digest> {
+        let other = self.clone().with_shape(self.shape.other());
+        let record = other.read(&other.key(digest)).ok().flatten();
+        record.map(|record| record.documents).unwrap_or_default()
+    }
+
+    /// Holds on to an image while its disk is needed, or nothing when it is gone meanwhile.
+    pub fn hold(&self, image: &BuiltImage) -> Result<Option<ImageHold>, RootfsError> {
+        ImageHold::take(image.disk.parent().unwrap_or(&self.folder))
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        Names::at(&self.folder)
+    }
+
+    pub(crate) fn blobs(&self) -> BlobFolder {
+        BlobFolder::at(&self.folder)
+    }
+
+    /// The built image that has a name: its disk is there, or what it is made of.
+    pub(crate) fn named(
+        &self,
+        reference: &ImageRef,
+        options: &BuildOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<BuiltImage>, RootfsError> {
+        let Some(name) = self.names().get(reference, options.arch)? else {
+            return Ok(None);
+        };
+        let source = ImageSource::Registry(reference.clone());
+        self.known(name.digest, &source, options, progress)
+    }
+
     /// The built image whose digest begins with `prefix`.
-    fn stored(&self, source: &ImageSource, prefix: &str) -> Result<BuiltImage, RootfsError> {
-        let mut found = None;
+    fn stored(
+        &self,
+        source: &ImageSource,
+        prefix: &str,
+        options: &BuildOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<BuiltImage, RootfsError> {
+        let mut found: Option<Digest> = None;
         let wanted = format!("{IMAGE}{prefix}");
         for entry in fs::list(&self.folder)? {
             let name = entry.name.to_string_lossy().into_owned();
             let Some(digest) = digest_of_folder(&name).filter(|_| name.starts_with(&wanted)) else {
                 continue;
             };
-            if found.replace(digest).is_some_and(|other| other != digest) {
+            if found.is_some_and(|found| found != digest) {
                 return Err(RootfsError::Ambiguous {
                     prefix: prefix.to_owned(),
                 });
             }
+            found = Some(digest);
         }
-        // There is nothing to build from, so a disk of the other shape is better than none.
-        let other = self.clone().with_shape(self.shape.other());
-        for store in [self, &other] {
-            if let Some(digest) = found
-                && let Some(record) = store.read(&store.key(digest))?
-            {
-                return Ok(store.built(source, record, Duration::ZERO, None));
-            }
-        }
-        Err(RootfsError::NotStored {
+        let known = match found {
+            Some(digest) => self.known(digest, source, options, progress)?,
+            None => None,
+        };
+        known.ok_or_else(|| RootfsError::NotStored {
             prefix: prefix.to_owned(),
         })
     }
 
+    /// An image that is here: in this shape, in one that can grow to it, or made from what was kept;
+    /// a disk of another shape is better than none.
+    fn known(
+        &self,
+        digest: Digest,
+        source: &ImageSource,
+        options: &BuildOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<BuiltImage>, RootfsError> {
+        let there = |store: &Self| -> Result<Option<BuiltImage>, RootfsError> {
+            let record = store.read(&store.key(digest))?;
+            Ok(record.map(|record| store.built(source, record, Duration::ZERO, None)))
+        };
+        if let Some(built) = there(self)? {
+            return Ok(Some(built));
+        }
+        let other = self.clone().with_shape(self.shape.other());
+        let of_other_shape = there(&other)?;
+        if self.shape == DiskShape::Standard && of_other_shape.is_some() {
+            return Ok(of_other_shape);
+        }
+        let blobs = self.blobs();
+        let kept =
+            microagent_oci::open_kept(digest, source, options.arch, &|blob| blobs.path(blob));
+        match kept {
+            Ok(image) => self.ensure_resolved(&image, options, progress).map(Some),
+            Err(_) => Ok(of_other_shape),
+        }
+    }
+
     /// The record of an image that is complete; a folder that is not counts as absent.
-    fn read(&self, key: &CacheKey) -> Result<Option<ImageRecord>, RootfsError> {
-        let folder = self.folder.join(key.to_string());
-        let Some(bytes) = fs::read_bounded_if_present(&folder.join(RECORD), RECORD_BYTES_MAX)?
-        else {
-            return Ok(None);
-        };
-        let Ok(record) = serde_json::from_slice::<ImageRecord>(&bytes) else {
-            return Ok(None);
-        };
-        let disk = folder.join(DISK);
-        let whole = fs::is_file(&disk) && fs::metadata(&disk)?.len() == record.size_bytes;
-        Ok((record.schema == SCHEMA && whole).then_some(record))
+    pub(crate) fn read(&self, key: &CacheKey) -> Result<Option<ImageRecord>, RootfsError> {
+        read_folder(&self.folder.join(key.to_string()))
+    }
+
+    /// Every image here that is complete, of this builder and of others, with its folder.
+    pub(crate) fn records(&self) -> Result<Vec<(PathBuf, ImageRecord)>, RootfsError> {
+        let mut records = Vec::new();
+        for entry in fs::list(&self.folder)? {
+            let folder = self.folder.join(&entry.name);
+            if entry.name.to_string_lossy().starts_with(IMAGE)
+                && let Some(record) = read_folder(&folder)?
+            {
+                records.push((folder, record));
+            }
+        }
+        records.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(records)
     }
 
     /// Makes a finished attempt visible. Whoever comes second takes what is there.
@@ -228,21 +345,27 @@ impl ImageStore {
         Ok(record)
     }
 
-    /// Removes what builders left that are gone. Best effort: another sweep may be at it.
-    fn sweep(&self) {
+    /// Removes what builders left that are gone, and says how much that was. Best effort: another
+    /// sweep may be at it.
+    pub(crate) fn sweep(&self) -> u64 {
         let Ok(entries) = fs::list(&self.folder) else {
-            return;
+            return 0;
         };
+        let mut freed = 0;
         for entry in entries {
             if !entry.name.to_string_lossy().starts_with(BUILDING) {
                 continue;
             }
             let folder = self.folder.join(&entry.name);
             if !matches!(lock::is_held(&folder.join(LOCK)), Ok(true)) {
+                let bytes = fs::allocated_bytes(&folder.join(DISK)).unwrap_or(0);
                 // What stays now goes with the next sweep.
-                let _ = fs::remove_tree(&folder);
+                if fs::remove_tree(&folder).is_ok() {
+                    freed += bytes;
+                }
             }
         }
+        freed + self.blobs().sweep()
     }
 
     /// A full disk is said as what it is, with what is free now that the attempt is gone.
@@ -259,24 +382,22 @@ impl ImageStore {
         }
     }
 
-    fn built(
+    pub(crate) fn built(
         &self,
         source: &ImageSource,
         record: ImageRecord,
         resolve_time: Duration,
         build_time: Option<Duration>,
     ) -> BuiltImage {
+        let disk = self.folder.join(folder_of(&record)).join(DISK);
         BuiltImage {
             digest: record.digest,
             arch: record.arch,
-            builder: record.builder,
+            builder: record.builder.clone(),
             reference: source.to_string(),
             source: source.kind(),
             name: record.name,
-            disk: self
-                .folder
-                .join(self.key(record.digest).to_string())
-                .join(DISK),
+            disk,
             size: ByteSize::from_bytes(record.size_bytes),
             used: ByteSize::from_bytes(record.used_bytes),
             files: record.files,
@@ -285,8 +406,25 @@ impl ImageStore {
             reused: build_time.is_none(),
             resolve_time,
             build_time,
+            pulled: None,
         }
     }
+}
+
+fn folder_of(record: &ImageRecord) -> String {
+    format!("{IMAGE}{}-{}", record.digest.hash(), record.builder)
+}
+
+fn read_folder(folder: &Path) -> Result<Option<ImageRecord>, RootfsError> {
+    let Some(bytes) = fs::read_bounded_if_present(&folder.join(RECORD), RECORD_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let Ok(record) = serde_json::from_slice::<ImageRecord>(&bytes) else {
+        return Ok(None);
+    };
+    let disk = folder.join(DISK);
+    let whole = fs::is_file(&disk) && fs::metadata(&disk)?.len() == record.size_bytes;
+    Ok((record.schema == SCHEMA && whole).then_some(record))
 }
 
 /// The digest in the name of a folder that this builder made.
@@ -302,6 +440,7 @@ fn build(
     attempt: &Attempt,
     image: &ResolvedImage,
     shape: DiskShape,
+    documents: &[Digest],
     options: &BuildOptions,
     progress: &mut dyn Progress,
 ) -> Result<ImageRecord, RootfsError> {
@@ -329,6 +468,7 @@ fn build(
                 size_bytes: layer.stored_bytes(),
             })
             .collect(),
+        documents: documents.to_vec(),
         config: ConfigRecord::from(&image.config),
     };
     let bytes = serde_json::to_vec_pretty(&record)?;
@@ -374,42 +514,4 @@ pub fn build_disk(
 
 fn disk_error(source: io::Error) -> RootfsError {
     RootfsError::Disk(ImageError::Write { offset: 0, source })
-}
-
-/// A folder in the making; dropping it removes it, unless it was published.
-struct Attempt {
-    folder: PathBuf,
-    lock: Option<LockFile>,
-}
-
-impl Attempt {
-    fn begin(images: &Path) -> Result<Self, RootfsError> {
-        let folder = images.join(format!("{BUILDING}{}", random::hex_16()));
-        dirs::create_private(&folder)?;
-        let mut attempt = Self { folder, lock: None };
-        let lock = attempt.folder.join(LOCK);
-        attempt.lock = Some(LockFile::acquire(
-            &lock,
-            LockMode::Exclusive,
-            Duration::ZERO,
-        )?);
-        Ok(attempt)
-    }
-
-    fn publish(mut self, place: &Path) -> Result<(), FsError> {
-        fs::rename(&self.folder, place)?;
-        // From here on the folder is an image, whatever happens to its lock file.
-        self.folder = PathBuf::new();
-        let _ = fs::remove_file(&place.join(LOCK));
-        Ok(())
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.folder.as_os_str().is_empty() {
-            // What stays goes with the next sweep.
-            let _ = fs::remove_tree(&self.folder);
-        }
-    }
 }

@@ -234,7 +234,10 @@ fn sources_that_are_not_there_or_something_else_are_named() {
         ),
         ("rootfs:PATH/noise", "cannot be read"),
         ("rootfs:PATH/empty", "is not a tarball"),
-        ("debian:12", "is not a folder or an archive"),
+        (
+            "debian:12",
+            "there is no stored image `docker.io/library/debian:12`",
+        ),
     ] {
         let path = bench.folder.path().display().to_string();
         let source = source.replace("PATH", &path).parse().unwrap();
@@ -280,6 +283,7 @@ fn a_layer_beyond_the_limit_is_refused_and_one_at_it_is_not() {
     let with = |layer_plain_bytes_max| BuildOptions {
         limits: Limits {
             layer_plain_bytes_max,
+            ..Limits::ORDINARY
         },
         ..options()
     };
@@ -291,6 +295,58 @@ fn a_layer_beyond_the_limit_is_refused_and_one_at_it_is_not() {
     );
     assert!(bench.left().is_empty());
     ensure(&bench.images(), &source, &with(plain)).unwrap();
+}
+
+#[test]
+fn layers_that_are_too_large_together_are_refused_and_at_the_limit_they_are_not() {
+    let bench = Bench::new();
+    // One header, a thousand blocks of content, two blocks of end, twice.
+    let layer = |name| Layer::new().file(name, 0o644, &vec![0; 1000 * 512]);
+    let source = bench.layout(Image::new().layer(layer("a")).layer(layer("b")));
+    let with = |image_plain_bytes_max| BuildOptions {
+        limits: Limits {
+            image_plain_bytes_max,
+            ..Limits::ORDINARY
+        },
+        ..options()
+    };
+    let plain = 2 * (1 + 1000 + 2) * 512;
+    let error = ensure(&bench.images(), &source, &with(plain - 1)).unwrap_err();
+    let expected = plain - 1;
+    assert!(
+        matches!(error, RootfsError::Source(OciError::ImageTooLarge { limit_bytes }) if limit_bytes == expected),
+        "{error}"
+    );
+    assert!(error.is_integrity());
+    assert_eq!(bench.left(), [""; 0]);
+    ensure(&bench.images(), &source, &with(plain)).unwrap();
+}
+
+#[test]
+fn a_bomb_ends_at_its_limit_whatever_it_unpacks_to() {
+    for packing in [Packing::Gzip, Packing::Zstd] {
+        let bench = Bench::new();
+        let layer = Layer::new().packed(packing);
+        let layer = layer.file("zeros", 0o644, &vec![0; 256 << 20]);
+        let source = bench.layout(Image::new().layer(layer));
+        let options = BuildOptions {
+            limits: Limits {
+                layer_plain_bytes_max: 1 << 20,
+                ..Limits::ORDINARY
+            },
+            ..options()
+        };
+        let mut told = 0;
+        let store = ImageStore::open(&bench.images()).unwrap();
+        let error = store
+            .ensure(&source, &options, &mut |_| told += 1)
+            .unwrap_err();
+        assert!(
+            matches!(error, RootfsError::Source(OciError::LayerTooLarge { .. })),
+            "{error}"
+        );
+        assert_eq!(bench.left(), [""; 0]);
+    }
 }
 
 #[test]

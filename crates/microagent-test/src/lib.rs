@@ -15,4 +15,5 @@ pub mod filters;
 pub mod fsck;
 pub mod home;
 pub mod image;
+pub mod registry;
 pub mod supervised;

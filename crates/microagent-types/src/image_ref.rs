@@ -61,6 +61,15 @@ impl ImageRef {
         self.tag.as_ref()
     }
 
+    /// The same name without a digest.
+    #[must_use]
+    pub fn without_digest(&self) -> Self {
+        Self {
+            digest: None,
+            ..self.clone()
+        }
+    }
+
     /// The digest, when the reference is pinned to one; it wins over the tag.
     pub fn digest(&self) -> Option<Digest> {
         self.digest
@@ -118,6 +127,26 @@ impl ImageRef {
         })
     }
 }
+
+/// A registry as a user names one: `HOST[:PORT]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegistryHost(String);
+
+impl RegistryHost {
+    fn parse_text(text: &str) -> Result<Self, InvalidText> {
+        let fits = is_host(text) || (!text.contains(':') && is_host(&format!("{text}:1")));
+        if fits {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        Err(InvalidText::new(
+            "a registry",
+            text,
+            "write HOST or HOST:PORT, without https://",
+        ))
+    }
+}
+
+checked_string!(RegistryHost);
 
 /// A first component is a host when it holds a dot or a port, or is `localhost`: Docker's rule.
 fn is_host(component: &str) -> bool {

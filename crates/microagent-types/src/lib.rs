@@ -47,7 +47,7 @@ pub use guest_path::GuestPath;
 pub use guest_port::{GuestPort, MediationPort, VsockPort};
 pub use host_endpoint::HostPort;
 pub use identity::{BootId, RequestId, WorkspaceId};
-pub use image_ref::{ImageRef, ImageSource};
+pub use image_ref::{ImageRef, ImageSource, RegistryHost};
 pub use label::LabelName;
 pub use mediation_target::MediationTarget;
 pub use opening::Opening;

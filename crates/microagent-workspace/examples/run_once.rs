@@ -12,7 +12,7 @@ use microagent_workspace::progress::Silent;
 use microagent_workspace::request::NetworkSettings;
 use microagent_workspace::run::{Keep, RunSettings, RunStreams};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
-use microagent_workspace::{Context, Interrupt, Profile, run};
+use microagent_workspace::{Context, Interrupt, Profile, PullSettings, run};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -43,6 +43,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     context.search_path = SearchPath::beside(&Path::new(&bin).join("microagent"));
 
     let settings = RunSettings {
+        pull: PullSettings::default(),
         image: image.parse()?,
         name: None,
         workload: WorkloadSettings {

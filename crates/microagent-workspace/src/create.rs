@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
 use crate::existing;
-use crate::images;
+use crate::image_ready::{self, PullSettings, Wanted};
 use crate::interrupt::Interrupt;
 use crate::making::{Lasting, Making, check_interrupt};
 use crate::progress::Progress;
@@ -35,6 +35,8 @@ pub struct CreateSettings {
     pub name: WorkspaceName,
     /// The image.
     pub image: ImageSource,
+    /// Whether and how its registry is asked.
+    pub pull: PullSettings,
     /// What runs at boot.
     pub workload: WorkloadSettings,
     /// Whether nothing does.
@@ -105,14 +107,14 @@ pub fn create(
     state.create()?;
     existing::check_free(context, &settings.name)?;
     check_interrupt(interrupt)?;
-    let image = images::ensure(
-        &state,
-        &settings.image,
-        settings.size.disk_size(),
-        progress,
-        interrupt,
-    )
-    .map_err(|error| error.of(&settings.image, interrupt))?;
+    let disk_size = settings.size.disk_size();
+    let wanted = Wanted {
+        source: &settings.image,
+        pull: &settings.pull,
+        disk_size,
+    };
+    let (image, hold) = image_ready::ensure(&state, &wanted, progress, interrupt)
+        .map_err(|error| error.of(&settings.image, interrupt))?;
     let workload = workload::merge(&image.config, &settings.workload)?;
     let idle = settings.idle == Idle::Yes || workload.argv.is_empty();
     let making = Making {
@@ -138,6 +140,7 @@ pub fn create(
         lasting: Lasting::Persistent,
     };
     let response = making.prepare(progress, interrupt)?;
+    drop(hold);
     let workspace = response.workspace.ok_or_else(|| {
         let message = format!("the supervisor told nothing of `{}`", settings.name);
         WorkspaceError::from(Fault::new(FaultKind::Backend, message))

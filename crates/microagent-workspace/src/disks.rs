@@ -5,7 +5,8 @@
 //! on this host looks inside, since a guest may have written it.
 
 use crate::error::WorkspaceError;
-use crate::images::{self, ImageError};
+use crate::image_error::ImageError;
+use crate::image_ready;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use microagent_machine::spec::DiskFormat;
@@ -85,8 +86,8 @@ impl DiskSettings {
                 let source = ImageSource::RootfsTar {
                     path: file.to_string(),
                 };
-                let options = images::build_options(interrupt)?;
-                images::relayed(progress, |progress| {
+                let options = image_ready::build_options_here(interrupt)?;
+                image_ready::relayed(progress, |progress| {
                     let fit = ImageSize::Fit;
                     data_disk::create_from_tarball(&path, &source, fit, &options, progress)
                 })?;

@@ -29,7 +29,7 @@ pub enum WorkspaceError {
         image: String,
         /// Why.
         #[source]
-        source: crate::images::ImageError,
+        source: crate::image_error::ImageError,
     },
     /// A data disk could not be made.
     #[error("cannot make the disk `{name}`")]
@@ -38,11 +38,14 @@ pub enum WorkspaceError {
         name: microagent_types::DiskName,
         /// Why.
         #[source]
-        source: Box<crate::images::ImageError>,
+        source: Box<crate::image_error::ImageError>,
     },
     /// The workspace's folder could not be begun.
     #[error(transparent)]
     Begin(Box<BeginError>),
+    /// The image cache can't be used.
+    #[error("cannot use the stored images")]
+    Images(#[source] crate::image_error::ImageError),
     /// A value of the image's configuration can't be used.
     #[error(transparent)]
     ImageValue(#[from] ImageValueError),
@@ -113,7 +116,10 @@ impl WorkspaceError {
         match self {
             Self::Fault(fault) | Self::Session(SessionError::Refused(fault)) => (**fault).clone(),
             _ => {
-                let fault = Fault::from_error(self.kind(), self);
+                let mut fault = Fault::from_error(self.kind(), self);
+                if let Self::Image { image, source } = self {
+                    source.word(image, &mut fault);
+                }
                 match self.hint() {
                     Some(hint) => fault.with_hint(hint),
                     None => fault,
@@ -131,7 +137,7 @@ impl WorkspaceError {
                 SessionError::Broken(_) => FaultKind::Guest,
                 SessionError::OutputClosed(_) | SessionError::Closed => FaultKind::Interrupted,
             },
-            Self::Image { source, .. } => source.kind(),
+            Self::Image { source, .. } | Self::Images(source) => source.kind(),
             Self::Disk { source, .. } => source.kind(),
             Self::Begin(error) => match &**error {
                 BeginError::Exists { .. } => FaultKind::Conflict,

@@ -1,228 +1,369 @@
-//! An image made ready to clone: found in the store, or built from its source.
+//! Images: pulled, imported, listed, named and removed.
+//!
+//! What an image is, and how it becomes a disk, is known below; here it is joined with the
+//! workspaces that came from it.
 
+use crate::context::Context;
 use crate::error::WorkspaceError;
+use crate::image_error::ImageError;
+use crate::image_ready::{ImageTimings, PullSettings, Relay, build_options};
 use crate::interrupt::Interrupt;
-use crate::progress::{Phase, Progress, ProgressEvent};
-use crate::run::as_ms;
+use crate::making::check_interrupt;
+use crate::progress::Progress;
+use microagent_rootfs::image_record::ImageRecord;
 use microagent_rootfs::{
-    BuildOptions, CancelToken, DiskShape, ImageConfig, ImageStore, Limits, OciError, ProgressStep,
-    RootfsError,
+    BuiltImage, Deleted, DiskShape, ImageStore, PruneOptions, Registries, StoredImage,
 };
 use microagent_state::paths::StateDirectory;
-use microagent_types::{Arch, ByteSize, Digest, ImageSource};
-use microagent_wire::fault::FaultKind;
-use std::path::PathBuf;
+use microagent_state::{WorkspaceRecord, record_store};
+use microagent_types::{Arch, ByteSize, Digest, ImageRef, ImageSource, Timestamp, WorkspaceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-/// An image whose disk can be cloned.
-#[derive(Debug)]
-pub(crate) struct ReadyImage {
-    /// As it was asked for.
-    pub(crate) reference: String,
-    /// Of its manifest.
-    pub(crate) digest: Digest,
-    /// The kind of its source.
-    pub(crate) source_kind: &'static str,
-    /// What made the disk.
-    pub(crate) builder: String,
-    /// The disk.
-    pub(crate) disk: PathBuf,
-    /// Its size.
-    pub(crate) disk_size: ByteSize,
-    /// What the image says about its workload.
-    pub(crate) config: ImageConfig,
+/// An image and who came from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// What it is and what it costs.
+    pub stored: StoredImage,
+    /// The workspaces that were made from it; each has a disk of its own.
+    pub workspaces: Vec<WorkspaceName>,
+}
+
+impl Image {
+    /// The name that stands for it: its first, else what it was made from.
+    pub fn reference(&self) -> String {
+        match self.stored.names.first() {
+            Some(name) => name.to_string(),
+            None => self.record().reference.clone(),
+        }
+    }
+
+    /// The record of its build.
+    pub fn record(&self) -> &ImageRecord {
+        &self.stored.record
+    }
+
+    /// What it takes on the host: its disk, and the layers that are kept.
+    pub fn allocated(&self) -> ByteSize {
+        self.stored.allocated
+    }
+
+    /// When a disk was cloned from it last.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        self.stored.last_used
+    }
+}
+
+/// What came of a pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledImage {
+    /// The image.
+    pub image: Image,
+    /// Whether the name is new here, or stands for another image than before.
+    pub changed: bool,
+    /// Bytes of layers that came.
+    pub downloaded: ByteSize,
+    /// Layers that were there already.
+    pub reused_layers: u64,
+    /// What could not be kept.
+    pub warnings: Vec<String>,
     /// How long it took.
-    pub(crate) timings: ImageTimings,
+    pub timings: ImageTimings,
 }
 
-/// How long it took to make an image ready, in milliseconds.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ImageTimings {
-    pub(crate) resolve_ms: Option<u64>,
-    pub(crate) build_ms: Option<u64>,
+/// What came of an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedImage {
+    /// The image.
+    pub image: Image,
+    /// What could not be kept.
+    pub warnings: Vec<String>,
+    /// How long it took.
+    pub timings: ImageTimings,
 }
 
-/// Why an image is not ready.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// It could not be read or built.
-    #[error(transparent)]
-    Build(#[from] RootfsError),
-    /// Registries are not spoken to by this release.
-    #[error("this release does not pull from registries")]
-    RegistryUnsupported,
-    /// No image is made for this processor.
-    #[error("this processor runs no guests")]
-    NoArch,
+/// What a prune removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneSettings {
+    /// Images with names too, unless a workspace came from them.
+    pub all: bool,
+    /// Only what was not used for so long.
+    pub older_than: Option<Duration>,
+    /// Only say what would go.
+    pub dry_run: bool,
 }
 
-impl ImageError {
-    pub(crate) fn kind(&self) -> FaultKind {
-        match self {
-            Self::RegistryUnsupported | Self::NoArch => FaultKind::Unsupported,
-            Self::Build(error) => kind_of_build_error(error),
-        }
-    }
-
-    pub(crate) fn hint(&self, image: &str) -> Option<String> {
-        match self {
-            Self::RegistryUnsupported => Some(format!(
-                "fetch it with another tool and name the result: skopeo copy docker://{image} oci:./image, then oci:./image"
-            )),
-            Self::Build(RootfsError::Source(OciError::TagNeeded { available })) => Some(format!(
-                "add one of them after a colon: {}",
-                available.join(", ")
-            )),
-            Self::Build(RootfsError::Source(
-                OciError::TagMissing { available, .. } | OciError::NoPlatform { available, .. },
-            )) => Some(format!("there is: {}", available.join(", "))),
-            Self::Build(error) if error.is_out_of_space() => {
-                Some("free some space, or use another place: --state-dir DIR".to_owned())
-            }
-            Self::Build(error) if error.is_integrity() => {
-                Some("fetch or export the image again; nothing of it was kept".to_owned())
-            }
-            Self::Build(_) | Self::NoArch => None,
-        }
-    }
-
-    /// Whether a signal ended the work.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Build(error) if error.is_cancelled())
-    }
-
-    /// The error of a use case that needed the image.
-    pub(crate) fn of(self, image: &ImageSource, interrupt: &Interrupt) -> WorkspaceError {
-        match interrupt.requested() {
-            Some(signal) if self.is_cancelled() => WorkspaceError::Interrupted { signal },
-            _ => WorkspaceError::Image {
-                image: image.to_string(),
-                source: self,
-            },
-        }
-    }
+/// What a prune has removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunedImages {
+    /// The images.
+    pub images: Vec<Image>,
+    /// What the host got back.
+    pub freed: ByteSize,
 }
 
-fn kind_of_build_error(error: &RootfsError) -> FaultKind {
-    match error {
-        _ if error.is_cancelled() => FaultKind::Interrupted,
-        _ if error.is_out_of_space() => FaultKind::Resource,
-        _ if error.is_integrity() => FaultKind::Integrity,
-        RootfsError::Source(source) => match source {
-            OciError::SourceMissing { .. }
-            | OciError::BlobMissing { .. }
-            | OciError::TagMissing { .. }
-            | OciError::NoPlatform { .. }
-            | OciError::Empty => FaultKind::NotFound,
-            OciError::TagNeeded { .. } | OciError::SourceKind { .. } => FaultKind::Usage,
-            OciError::MediaType { .. } => FaultKind::Unsupported,
-            OciError::File(error) => crate::error::kind_of_file_error(error),
-            _ => FaultKind::Integrity,
-        },
-        RootfsError::NotStored { .. } => FaultKind::NotFound,
-        RootfsError::Ambiguous { .. } => FaultKind::Usage,
-        RootfsError::TooSmall { .. } | RootfsError::NoSpace { .. } => FaultKind::Resource,
-        RootfsError::Cache(error) => crate::error::kind_of_file_error(error),
-        RootfsError::CacheFolder(_) => FaultKind::Denied,
-        RootfsError::Locked(_) => FaultKind::Busy,
-        _ => FaultKind::Internal,
-    }
-}
-
-/// Finds the image in the store or builds it, for a workspace with a root disk of that size.
-///
-/// # Errors
-/// When its source can't be read, is not what it claims, or does not fit; nothing of it is kept then.
-pub(crate) fn ensure(
-    state: &StateDirectory,
-    source: &ImageSource,
-    disk_size: ByteSize,
+/// Fetches and builds images, one after the other. One that fails does not stop the others; a signal
+/// does.
+pub fn pull(
+    context: &Context,
+    references: &[ImageRef],
+    arch: Arch,
+    settings: &PullSettings,
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
-) -> Result<ReadyImage, ImageError> {
-    if matches!(source, ImageSource::Registry(_)) {
-        return Err(ImageError::RegistryUnsupported);
-    }
-    let options = build_options(interrupt)?;
-    let shape = DiskShape::for_disk_of(disk_size.bytes());
-    let store = ImageStore::open(&state.images())?.with_shape(shape);
-    let built = relayed(progress, |relay| store.ensure(source, &options, relay))?;
-    Ok(ReadyImage {
-        reference: source.to_string(),
-        digest: built.digest,
-        source_kind: built.source,
-        builder: built.builder,
-        disk: built.disk,
-        disk_size: built.size,
-        config: built.config,
-        timings: ImageTimings {
-            resolve_ms: Some(as_ms(built.resolve_time)),
-            build_ms: built.build_time.map(as_ms),
-        },
-    })
-}
-
-/// How disks are built: for this processor, until a signal comes.
-pub(crate) fn build_options(interrupt: &Interrupt) -> Result<BuildOptions, ImageError> {
-    Ok(BuildOptions {
-        arch: Arch::current().ok_or(ImageError::NoArch)?,
-        limits: Limits::ORDINARY,
-        cancel: CancelToken::from_flag(interrupt.flag()),
-    })
-}
-
-/// Work on a disk, its steps told as phases.
-pub(crate) fn relayed<T>(
-    progress: &mut dyn Progress,
-    work: impl FnOnce(&mut dyn microagent_rootfs::Progress) -> T,
-) -> T {
-    let mut relay = Relay {
-        progress,
-        current: None,
+) -> Vec<Result<PulledImage, WorkspaceError>> {
+    let registries = settings.registries();
+    let one = |reference| {
+        check_interrupt(interrupt)?;
+        let state = StateDirectory::at(&context.state_dir);
+        state.create()?;
+        let source = ImageSource::Registry(ImageRef::clone(reference));
+        pull_one(
+            &state,
+            &source,
+            reference,
+            arch,
+            settings,
+            &registries,
+            progress,
+            interrupt,
+        )
+        .map_err(|error| error.of(&source, interrupt))
     };
-    let result = work(&mut relay);
+    references.iter().map(one).collect()
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the caller's own list, for one of several references"
+)]
+fn pull_one(
+    state: &StateDirectory,
+    source: &ImageSource,
+    reference: &ImageRef,
+    arch: Arch,
+    settings: &PullSettings,
+    registries: &Registries,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<PulledImage, ImageError> {
+    let store = ImageStore::open(&state.images())?;
+    let options = build_options(arch, interrupt);
+    let mut relay = Relay::new(progress);
+    let built = store.pull(reference, settings.policy, registries, &options, &mut relay);
     relay.leave();
-    result
+    let built = built?;
+    let pulled = built.pulled.as_ref();
+    Ok(PulledImage {
+        changed: pulled.is_some_and(|pulled| pulled.changed),
+        downloaded: ByteSize::from_bytes(pulled.map_or(0, |pulled| pulled.downloaded_bytes)),
+        reused_layers: pulled.map_or(0, |pulled| pulled.reused_layers),
+        timings: ImageTimings::of(&built),
+        image: describe(state, store.find(source, arch)?),
+        warnings: built.warnings,
+    })
 }
 
-/// Turns the store's steps into phases.
-struct Relay<'a> {
-    progress: &'a mut dyn Progress,
-    current: Option<Phase>,
+/// Builds an image from a folder or an archive, and names it: as told, else as the source does.
+pub fn import(
+    context: &Context,
+    source: &ImageSource,
+    name: Option<&ImageRef>,
+    arch: Arch,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<ImportedImage, WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    state.create()?;
+    import_one(&state, source, name, arch, progress, interrupt)
+        .map_err(|error| error.of(source, interrupt))
 }
 
-impl Relay<'_> {
-    fn enter(&mut self, phase: Phase) {
-        if self.current == Some(phase) {
-            return;
-        }
-        self.leave();
-        self.progress.report(ProgressEvent::Begin(phase));
-        self.current = Some(phase);
+fn import_one(
+    state: &StateDirectory,
+    source: &ImageSource,
+    name: Option<&ImageRef>,
+    arch: Arch,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<ImportedImage, ImageError> {
+    // A fitted disk grows into any workspace; another one can't be made without the archive.
+    let store = ImageStore::open(&state.images())?.with_shape(DiskShape::Fitted);
+    let mut relay = Relay::new(progress);
+    let built = store.ensure(source, &build_options(arch, interrupt), &mut relay);
+    relay.leave();
+    let built = built?;
+    let by_digest = stored_source(&built);
+    let own = || built.name.as_deref().and_then(own_name);
+    let stored = match name.cloned().or_else(own) {
+        Some(name) => store.tag(&by_digest, &name, arch)?.0,
+        None => store.find(&by_digest, arch)?,
+    };
+    Ok(ImportedImage {
+        timings: ImageTimings::of(&built),
+        image: describe(state, stored),
+        warnings: built.warnings,
+    })
+}
+
+/// The name that an archive gives its image: a bare tag is none.
+fn own_name(name: &str) -> Option<ImageRef> {
+    name.contains([':', '/'])
+        .then(|| name.parse().ok())
+        .flatten()
+}
+
+fn stored_source(built: &BuiltImage) -> ImageSource {
+    ImageSource::Stored {
+        prefix: built.digest.hash().to_string(),
     }
+}
 
-    fn leave(&mut self) {
-        if let Some(phase) = self.current.take() {
-            self.progress.report(ProgressEvent::End(phase));
-        }
+/// Every image here.
+///
+/// # Errors
+/// When the cache can't be read.
+pub fn list(context: &Context) -> Result<Vec<Image>, WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    let Some(store) = existing(&state)? else {
+        return Ok(Vec::new());
+    };
+    let stored = store.list().map_err(of_cache)?;
+    let mut users = users(&state);
+    let with_users = |stored: StoredImage| Image {
+        workspaces: users.remove(&stored.record.digest).unwrap_or_default(),
+        stored,
+    };
+    Ok(stored.into_iter().map(with_users).collect())
+}
+
+/// One image, by name or by the first digits of its digest.
+///
+/// # Errors
+/// When it is not here.
+pub fn inspect(
+    context: &Context,
+    source: &ImageSource,
+    arch: Arch,
+) -> Result<Image, WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    state.create()?;
+    ImageStore::open(&state.images())
+        .and_then(|store| store.find(source, arch))
+        .map(|stored| describe(&state, stored))
+        .map_err(|error| of_image(error, source))
+}
+
+/// Gives a stored image another name; the image that had it before, when it moves.
+///
+/// # Errors
+/// When the image is not here.
+pub fn tag(
+    context: &Context,
+    source: &ImageSource,
+    name: &ImageRef,
+    arch: Arch,
+) -> Result<(Image, Option<Digest>), WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    state.create()?;
+    ImageStore::open(&state.images())
+        .and_then(|store| store.tag(source, name, arch))
+        .map(|(stored, before)| (describe(&state, stored), before))
+        .map_err(|error| of_image(error, source))
+}
+
+/// Drops a name, and the image when it was the last one; by its digest, the image with all its names.
+///
+/// # Errors
+/// When somebody builds it or clones its disk right now.
+pub fn delete(
+    context: &Context,
+    source: &ImageSource,
+    arch: Arch,
+) -> Result<Deleted, WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    let deleted = match existing(&state)? {
+        Some(store) => store.delete(source, arch),
+        None => Ok(Deleted {
+            deleted: false,
+            freed: ByteSize::from_bytes(0),
+        }),
+    };
+    deleted.map_err(|error| of_image(error, source))
+}
+
+/// Removes what nobody needs. An image that a workspace came from stays.
+///
+/// # Errors
+/// When the cache can't be read or changed.
+pub fn prune(context: &Context, settings: PruneSettings) -> Result<PrunedImages, WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    let Some(store) = existing(&state)? else {
+        return Ok(PrunedImages {
+            images: Vec::new(),
+            freed: ByteSize::from_bytes(0),
+        });
+    };
+    let needed: BTreeSet<Digest> = users(&state).into_keys().collect();
+    let options = PruneOptions {
+        all: settings.all,
+        older_than: settings.older_than,
+        needed,
+        dry_run: settings.dry_run,
+    };
+    let pruned = store.prune(&options).map_err(of_cache)?;
+    let images = pruned.images.into_iter();
+    Ok(PrunedImages {
+        images: images.map(|stored| describe(&state, stored)).collect(),
+        freed: pruned.freed,
+    })
+}
+
+/// The cache, when there is one.
+fn existing(state: &StateDirectory) -> Result<Option<ImageStore>, WorkspaceError> {
+    if !microagent_os::fs::is_folder(&state.images()) {
+        return Ok(None);
+    }
+    ImageStore::open(&state.images())
+        .map(Some)
+        .map_err(of_cache)
+}
+
+fn describe(state: &StateDirectory, stored: StoredImage) -> Image {
+    Image {
+        workspaces: users(state)
+            .remove(&stored.record.digest)
+            .unwrap_or_default(),
+        stored,
     }
 }
 
-impl microagent_rootfs::Progress for Relay<'_> {
-    fn at(&mut self, step: ProgressStep) {
-        match step {
-            ProgressStep::Resolve => self.enter(Phase::Resolve),
-            ProgressStep::Build {
-                done_bytes,
-                total_bytes,
-            } => {
-                self.enter(Phase::Build);
-                self.progress.report(ProgressEvent::Advance {
-                    phase: Phase::Build,
-                    done_bytes,
-                    total_bytes: Some(total_bytes),
-                });
-            }
-            _ => self.enter(Phase::Build),
+/// The workspaces by the image that they came from. One whose record can't be read is not counted:
+/// `list` is where that shows.
+fn users(state: &StateDirectory) -> BTreeMap<Digest, Vec<WorkspaceName>> {
+    let mut users: BTreeMap<Digest, Vec<WorkspaceName>> = BTreeMap::new();
+    for name in state.list_names().unwrap_or_default() {
+        let path = state.workspace(&name).workspace_record();
+        if let Ok(Some(stored)) = record_store::read::<WorkspaceRecord>(&path)
+            && let Some(digest) = image_of(&stored.value)
+        {
+            users.entry(digest).or_default().push(name);
         }
+    }
+    users
+}
+
+fn image_of(record: &WorkspaceRecord) -> Option<Digest> {
+    record.config.image.as_ref()?.digest
+}
+
+fn of_cache(error: microagent_rootfs::RootfsError) -> WorkspaceError {
+    WorkspaceError::Images(ImageError::from(error))
+}
+
+fn of_image(error: microagent_rootfs::RootfsError, source: &ImageSource) -> WorkspaceError {
+    WorkspaceError::Image {
+        image: source.to_string(),
+        source: ImageError::from(error),
     }
 }

@@ -4,7 +4,7 @@ use crate::begun::Begun;
 use crate::context::Context;
 use crate::disks::{self, DiskSettings};
 use crate::error::WorkspaceError;
-use crate::images::ReadyImage;
+use crate::image_ready::ReadyImage;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, PhaseScope, Progress};
 use crate::request::{NetworkSettings, NewWorkspace};

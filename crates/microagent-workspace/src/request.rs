@@ -1,6 +1,6 @@
 //! From settings to the Config that a supervisor prepares. Pure.
 
-use crate::images::ReadyImage;
+use crate::image_ready::ReadyImage;
 use crate::workload::SizeSettings;
 use microagent_boot::initramfs::Initramfs;
 use microagent_boot::kernel_store::InstalledKernel;

@@ -15,7 +15,7 @@ use crate::exec::{MonitorLoss, OneSession, in_session};
 use crate::existing;
 use crate::generated_name;
 use crate::guest_session::SessionSink;
-use crate::images::{self, ReadyImage};
+use crate::image_ready::{self, PullSettings, ReadyImage, Wanted};
 use crate::interrupt::Interrupt;
 use crate::leftovers;
 use crate::making::{Lasting, Making, check_interrupt, request};
@@ -26,6 +26,7 @@ use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
 use crate::supervisors;
 use crate::workload::{self, SizeSettings, Workload, WorkloadSettings};
 use microagent_os::{clock, random};
+use microagent_rootfs::ImageHold;
 use microagent_state::paths::{Rotation, StateDirectory, WorkspacePaths};
 use microagent_types::{
     AbsPath, BackendName, Digest, GuestPath, ImageSource, LabelName, WorkspaceName,
@@ -60,6 +61,8 @@ pub enum Keep {
 pub struct RunSettings {
     /// The image.
     pub image: ImageSource,
+    /// Whether and how its registry is asked.
+    pub pull: PullSettings,
     /// The workspace's name; made up when none.
     pub name: Option<WorkspaceName>,
     /// What runs.
@@ -166,14 +169,14 @@ pub fn run(
         existing::check_free(context, name)?;
     }
     check_interrupt(interrupt)?;
-    let image = images::ensure(
-        &state,
-        &settings.image,
-        settings.size.disk_size(),
-        progress,
-        interrupt,
-    )
-    .map_err(|error| error.of(&settings.image, interrupt))?;
+    let disk_size = settings.size.disk_size();
+    let wanted = Wanted {
+        source: &settings.image,
+        pull: &settings.pull,
+        disk_size,
+    };
+    let (image, hold) = image_ready::ensure(&state, &wanted, progress, interrupt)
+        .map_err(|error| error.of(&settings.image, interrupt))?;
     let workload = workload::merge(&image.config, &settings.workload)?;
     if workload.argv.is_empty() {
         return Err(WorkspaceError::NoCommand);
@@ -190,7 +193,7 @@ pub fn run(
         name,
         image: &image,
     };
-    run.perform(&workload, streams, progress, interrupt, began)
+    run.perform(&workload, hold, streams, progress, interrupt, began)
 }
 
 /// One run whose image is ready and whose command is known.
@@ -207,6 +210,7 @@ impl Run<'_> {
     fn perform(
         &self,
         workload: &Workload,
+        hold: ImageHold,
         streams: RunStreams<'_>,
         progress: &mut dyn Progress,
         interrupt: &Interrupt,
@@ -220,6 +224,8 @@ impl Run<'_> {
             let _phase = PhaseScope::begin(progress, Phase::Boot);
             self.start(expect, interrupt)?
         };
+        // The VM may read from the image's own disk, and has it open by now.
+        drop(hold);
         let boot_ms = ms_since(boot_began);
         let result = self.command(workload, streams, interrupt);
         let kept = self.end(expect, progress);
@@ -236,7 +242,7 @@ impl Run<'_> {
             outcome: result?,
             timings: RunTimings {
                 resolve_ms: self.image.timings.resolve_ms,
-                download_ms: None,
+                download_ms: self.image.timings.download_ms,
                 build_ms: self.image.timings.build_ms,
                 clone_ms: Some(clone_ms),
                 boot_ms: Some(boot_ms),

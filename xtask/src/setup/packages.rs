@@ -29,6 +29,10 @@ const PACKAGES: &[(Scope, &str)] = &[
     // Images made on the spot.
     (Scope::Run, "mmdebstrap"),
     (Scope::Test, "skopeo"),
+    // A registry, its certificates, and a judge of VHDs.
+    (Scope::Test, "docker-registry"),
+    (Scope::Test, "openssl"),
+    (Scope::Test, "qemu-utils"),
     (Scope::Test, "umoci"),
     // Judges of what we make.
     (Scope::Test, "cpio"),

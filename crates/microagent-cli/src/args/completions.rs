@@ -28,6 +28,8 @@ pub(crate) struct CompleteArgs {
 pub(crate) enum CompleteKind {
     /// Names of backends
     Backends,
+    /// Names of images
+    Images,
     /// Names of profiles
     Profiles,
 }

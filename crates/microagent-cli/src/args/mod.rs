@@ -12,6 +12,7 @@ mod exec;
 mod foreign_words;
 mod global;
 mod help;
+mod image;
 mod kernel;
 mod lifecycle;
 mod logs;
@@ -41,6 +42,10 @@ pub(crate) use doctor::{DoctorArgs, HostArgs};
 pub(crate) use environment::EnvironmentArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use global::GlobalArgs;
+pub(crate) use image::{
+    ArchArgs, ImageArgs, ImageCommand, ImageDeleteArgs, ImageImportArgs, ImagePruneArgs,
+    ImagePullArgs, ImageTagArgs, RootfsArgs, RootfsBuildArgs, RootfsCommand,
+};
 pub(crate) use kernel::{KernelArgs, KernelCommand, KernelInstallArgs, KernelScope};
 pub(crate) use lifecycle::{
     DeleteArgs, EventsArgs, FilterArgs, HaltArgs, KillArgs, ListArgs, PauseArgs, PsArgs,
@@ -126,6 +131,10 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Show the raw facts about this host
     Host(HostArgs),
+    /// Pull, import, list, name and remove images
+    Image(ImageArgs),
+    /// Build the disk of an image into a file
+    Rootfs(RootfsArgs),
     /// List, install and verify the kernels that workspaces boot
     Kernel(KernelArgs),
     /// Show the profiles: memory, CPUs and disk by name

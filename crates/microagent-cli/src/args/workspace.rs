@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use microagent_types::{
-    ByteSize, DiskSpec, GuestPath, ImageSource, SignalName, VcpuCount, WorkspaceName,
+    ByteSize, DiskSpec, GuestPath, ImageSource, RegistryHost, SignalName, VcpuCount, WorkspaceName,
 };
-use microagent_workspace::Profile;
+use microagent_workspace::{Profile, PullPolicy};
 
 use super::environment::EnvironmentArgs;
 use super::network::NetworkArgs;
@@ -18,9 +18,18 @@ const COMMAND: &str = "The command";
 /// What a new workspace is.
 #[derive(Debug, Args)]
 pub(crate) struct WorkspaceArgs {
-    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:FILE.tar
+    /// The image: NAME[:TAG], sha256:DIGITS, oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    /// docker-archive:FILE[:TAG], rootfs:FILE.tar
     #[arg(long, value_name = "SOURCE")]
     pub(crate) image: Option<ImageSource>,
+
+    /// When its registry is asked: missing, always or never
+    #[arg(long, value_name = "POLICY", default_value = "missing", value_parser = pull_parser(), hide_possible_values = true)]
+    pub(crate) pull: PullPolicy,
+
+    /// Allow plain HTTP or an unverified certificate for this registry
+    #[arg(long, value_name = "HOST")]
+    pub(crate) insecure_registry: Vec<RegistryHost>,
 
     /// tiny, small, medium or large: see `microagent profiles`
     #[arg(long, value_name = "NAME", default_value = "medium", value_parser = profile_parser(), hide_possible_values = true, help_heading = SIZE)]
@@ -83,4 +92,13 @@ pub(crate) struct WorkspaceArgs {
 fn profile_parser() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(Profile::ALL.map(Profile::as_str))
         .map(|name| name.parse().expect("only names of profiles get here"))
+}
+
+/// Policies by name, so that a misspelt one can be answered with the nearest.
+pub(super) fn pull_parser() -> impl TypedValueParser<Value = PullPolicy> {
+    PossibleValuesParser::new(["missing", "always", "never"]).map(|name| match name.as_str() {
+        "always" => PullPolicy::Always,
+        "never" => PullPolicy::Never,
+        _ => PullPolicy::Missing,
+    })
 }

@@ -41,7 +41,7 @@ fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Fa
     let image = args.workspace.image.take().ok_or_else(|| {
         Failure::usage(
             format!("workspace `{name}` needs an image"),
-            format!("microagent create {name} --image oci:DIR"),
+            format!("microagent create {name} --image debian:12"),
         )
     })?;
     let command = guest_words(args.command).collect::<Result<Vec<String>, _>>()?;
@@ -60,6 +60,7 @@ fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Fa
         hostname: new.hostname,
         labels: new.labels,
         kernel: new.kernel,
+        pull: new.pull,
     })
 }
 

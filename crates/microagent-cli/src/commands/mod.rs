@@ -13,6 +13,7 @@ mod ending;
 mod events;
 mod exec;
 mod host;
+mod image;
 mod kernel;
 mod list;
 mod logs;
@@ -20,6 +21,7 @@ mod man;
 mod network;
 mod new_workspace;
 mod profiles;
+mod rootfs;
 mod run;
 mod session;
 mod several;
@@ -63,12 +65,14 @@ pub(crate) fn perform(
         Command::Events(args) => events::perform(&args, global, printer),
         Command::Doctor(_) => doctor::perform(global, printer),
         Command::Host(_) => host::perform(global, printer),
+        Command::Image(args) => image::perform(args, global, printer),
+        Command::Rootfs(args) => rootfs::perform(args, global, printer),
         Command::Kernel(args) => kernel::perform(args, global, printer),
         Command::Profiles(_) => profiles::perform(printer),
         Command::Supervisor(_) => supervisor::perform(global, printer),
         Command::Version(_) => version::perform(printer),
         Command::Completions(args) => completions::perform(&args, printer),
         Command::Man(args) => man::perform(&args, printer),
-        Command::Complete(args) => complete::perform(&args, printer),
+        Command::Complete(args) => complete::perform(&args, global, printer),
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use microagent_types::label::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
 use microagent_types::{AbsPath, DiskContent, DiskSpec, LabelName, WorkspaceName};
 use microagent_wire::fault::Fault;
+use microagent_workspace::PullSettings;
 use microagent_workspace::disks::{DiskSettings, DiskSource};
 use microagent_workspace::request::{MediationSettings, NetworkSettings};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
@@ -27,6 +28,7 @@ pub(super) struct NewWorkspace {
     pub(super) hostname: Option<WorkspaceName>,
     pub(super) labels: BTreeMap<LabelName, String>,
     pub(super) kernel: Option<AbsPath>,
+    pub(super) pull: PullSettings,
     /// What is worth saying and stops nothing.
     pub(super) notes: Vec<String>,
 }
@@ -60,6 +62,10 @@ pub(super) fn resolve(args: WorkspaceArgs, command: Vec<String>) -> Result<NewWo
         hostname: args.hostname,
         labels: labels(&args.labels)?,
         kernel: kernel.transpose()?,
+        pull: PullSettings {
+            policy: args.pull,
+            insecure: args.insecure_registry,
+        },
         notes,
     })
 }

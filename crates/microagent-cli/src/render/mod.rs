@@ -2,7 +2,7 @@
 //! file, a clock or a process.
 
 pub(crate) mod escape;
-mod image;
+pub(crate) mod image;
 pub(crate) mod json;
 pub(crate) mod network;
 pub(crate) mod table;

@@ -1,14 +1,17 @@
 //! Opens a source and finds the one image in it that was asked for.
 //!
 //! A folder and an archive differ only in where a blob lies, so both give a `BlobStore` and the
-//! way from index to layers is walked once, here. A registry has a place beside them: it gives a
-//! store too, with blobs that are fetched first.
+//! way from index to layers is walked once, here. A registry gives such a store too
+//! (`registry::session`), with layers that are fetched while they are read.
 
 mod archive;
 mod docker_save;
+mod kept;
 mod layout;
-mod pick;
+pub(crate) mod pick;
 mod tarball;
+
+pub use kept::open_kept;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,7 @@ use microagent_types::{Arch, Digest, ImageSource};
 
 use crate::{
     blob::Blob, cancel::CancelToken, error::OciError, image_config::ImageConfig, layer::Layer,
+    manifest::Descriptor,
 };
 
 /// An image that was found: what it is and how to read it.
@@ -80,18 +84,28 @@ pub fn open(
 }
 
 /// What a kind of source finds.
-struct Found {
-    digest: Digest,
-    created: Option<String>,
-    config: ImageConfig,
-    layers: Vec<Layer>,
-    name: Option<String>,
+pub(crate) struct Found {
+    pub(crate) digest: Digest,
+    pub(crate) created: Option<String>,
+    pub(crate) config: ImageConfig,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) name: Option<String>,
 }
 
 /// Blobs by digest.
-trait BlobStore {
+pub(crate) trait BlobStore {
     /// The blob, which need not be what its digest says.
     fn blob(&self, digest: Digest) -> Result<Blob, OciError>;
+
+    /// The same for an index or a manifest.
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Blob, OciError> {
+        self.blob(descriptor.digest)
+    }
+
+    /// The same for a layer, whose bytes need not be there yet.
+    fn layer(&self, descriptor: &Descriptor) -> Result<Blob, OciError> {
+        self.blob(descriptor.digest)
+    }
 }
 
 /// Path and tag of a source, where the tag may hold slashes (`image.tar:team/tool:1`): the

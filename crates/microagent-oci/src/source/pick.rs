@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Finds the image called `tag` (or the only one) for `arch` below `index`.
-pub(super) fn pick(
+pub(crate) fn pick(
     store: &dyn BlobStore,
     index: &Index,
     tag: Option<&str>,
@@ -68,30 +68,34 @@ fn names(index: &Index) -> Vec<String> {
     names
 }
 
-fn descend(
+/// The image of an index for a processor.
+pub(crate) fn variant(index: &Index, arch: Arch) -> Result<Descriptor, OciError> {
+    let all: Vec<&Descriptor> = index
+        .manifests
+        .iter()
+        .filter(|descriptor| !descriptor.is_attestation())
+        .collect();
+    platform::choose(&all, arch)
+        .cloned()
+        .ok_or_else(|| no_platform(arch, all.iter().copied()))
+}
+
+/// The manifest that a descriptor leads to, through indexes within indexes.
+pub(crate) fn descend(
     store: &dyn BlobStore,
     descriptor: &Descriptor,
     arch: Arch,
 ) -> Result<(Digest, Manifest), OciError> {
     let mut at = descriptor.clone();
     for _ in 0..=INDEX_DEPTH_MAX {
-        let blob = store.blob(at.digest)?;
+        let blob = store.manifest(&at)?;
         let bytes = blob.document(Promised {
             digest: Some(at.digest),
             size: Some(at.size),
         })?;
         match IndexOrManifest::parse(blob.name(), &bytes)? {
             IndexOrManifest::Manifest(manifest) => return Ok((at.digest, manifest)),
-            IndexOrManifest::Index(index) => {
-                let all: Vec<&Descriptor> = index
-                    .manifests
-                    .iter()
-                    .filter(|descriptor| !descriptor.is_attestation())
-                    .collect();
-                let next = platform::choose(&all, arch)
-                    .ok_or_else(|| no_platform(arch, all.iter().copied()))?;
-                at = next.clone();
-            }
+            IndexOrManifest::Index(index) => at = variant(&index, arch)?,
         }
     }
     let problem = DocumentProblem::TooDeep {
@@ -114,7 +118,7 @@ fn no_platform<'a>(
 }
 
 /// Reads the configuration and puts the layers together.
-fn image(
+pub(crate) fn image(
     store: &dyn BlobStore,
     digest: Digest,
     manifest: &Manifest,
@@ -136,7 +140,7 @@ fn image(
         .map(|(descriptor, diff_id)| {
             Ok(Layer {
                 compression: compression(descriptor)?,
-                blob: store.blob(descriptor.digest)?,
+                blob: store.layer(descriptor)?,
                 digest: Some(descriptor.digest),
                 size: Some(descriptor.size),
                 diff_id: Some(*diff_id),

@@ -12,7 +12,7 @@ fn path(text: &str) -> EntryPath {
 
 /// An entry by a word: `d PATH`, `f PATH`, `l PATH TARGET`, `h PATH TARGET`, `p PATH`; the mode
 /// tells entries apart.
-fn entry(word: &str, mode: u16) -> LayerEntry {
+pub(super) fn entry(word: &str, mode: u16) -> LayerEntry {
     let mut parts = word.split(' ');
     let (kind, at) = (parts.next().unwrap(), parts.next().unwrap());
     let kind = match (kind, parts.next()) {
@@ -49,7 +49,7 @@ fn flatten(layers: &[&[&str]]) -> Result<Tree, FlattenError> {
 }
 
 /// Every path with a letter for its kind and its mode.
-fn listing(tree: &Tree) -> Vec<String> {
+pub(super) fn listing(tree: &Tree) -> Vec<String> {
     fn walk(tree: &Tree, id: NodeId, prefix: &str, lines: &mut Vec<String>) {
         let NodeKind::Directory(entries) = &tree.node(id).kind else {
             return;
@@ -295,6 +295,35 @@ fn in_a_plain_tarball_marks_are_files() {
         listing(&flattening.finish()),
         ["f .wh..wh..opq 1", "f .wh.a 1", "f a 1"]
     );
+}
+
+#[test]
+fn more_files_or_names_than_an_image_may_have_are_refused_and_as_many_are_not() {
+    // The root is a node too.
+    let mut flattening = Flattening::new(Whiteouts::Honoured);
+    flattening.nodes_max = 4;
+    flattening.begin_layer();
+    for word in ["f a", "f b", "f c", "h d a"] {
+        flattening.apply(entry(word, 0)).unwrap();
+    }
+    let refused = flattening.apply(entry("f e", 0)).unwrap_err();
+    assert_eq!(refused, FlattenError::TooManyNodes { limit: 4 });
+
+    let mut flattening = Flattening::new(Whiteouts::Honoured);
+    flattening.text_bytes_max = 10;
+    flattening.begin_layer();
+    flattening.apply(entry("l link 123456", 0)).unwrap();
+    let refused = flattening.apply(entry("f x", 0)).unwrap_err();
+    assert_eq!(refused, FlattenError::TooMuchText { limit_bytes: 10 });
+    let mut flattening = Flattening::new(Whiteouts::Honoured);
+    flattening.text_bytes_max = 10;
+    let mut with_attribute = entry("f x", 0);
+    with_attribute.metadata.attributes = vec![microagent_ext4::Attribute {
+        name: b"user.a"[..].into(),
+        value: b"1234"[..].into(),
+    }];
+    let refused = flattening.apply(with_attribute).unwrap_err();
+    assert_eq!(refused, FlattenError::TooMuchText { limit_bytes: 10 });
 }
 
 fn word() -> impl Strategy<Value = String> {

@@ -41,6 +41,7 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
         hostname: new.hostname,
         labels: new.labels,
         kernel: new.kernel,
+        pull: new.pull,
         timeout: attachment.timeout,
         ready_timeout: args.ready_timeout.and_then(limit),
         keep: if args.keep {
@@ -71,7 +72,7 @@ fn image_and_command(
     let first = words.next().transpose()?.ok_or_else(|| {
         usage(
             "run needs an image",
-            "microagent run oci:DIR COMMAND; the forms of an image: microagent run --help",
+            "microagent run debian:12 COMMAND; the forms of an image: microagent run --help",
         )
     })?;
     let image = first
