@@ -33,6 +33,9 @@ fn main() -> Result<ExitCode> {
     if let Some(code) = cases::image_build::as_child(&words)? {
         return Ok(code);
     }
+    if let Some(code) = cases::image_decompress::as_child(&words)? {
+        return Ok(code);
+    }
     let arguments = Arguments::parse(&words, &cases::names())?;
     let prefix = std::env::var_os(PREFIX_VARIABLE)
         .map(PathBuf::from)

@@ -1,4 +1,5 @@
-//! The image that imports are measured with: 500 MB in 16 000 files and three gzip layers.
+//! The images that imports are measured with: 500 MB in 16 000 files, and 240 MB in 120 000 small ones,
+//! each in three gzip layers.
 //!
 //! Half of its bytes are noise and half are words, so that gzip has about as much to do as with a real
 //! image. The same on every machine.
@@ -9,27 +10,46 @@ use std::path::PathBuf;
 
 /// A change of what stands below is a new name here.
 const RECIPE: &str = "bench-500m-1";
+const RECIPE_MANY_FILES: &str = "bench-many-files-1";
 const FILES: u64 = 16_000;
+const FILES_MANY: u64 = 120_000;
 const FILES_PER_FOLDER: u64 = 40;
 const LAYERS: u64 = 3;
 const MEAN_BYTES: u64 = 31_250;
+const SMALL_BYTES_MAX: u64 = 4000;
 
 /// Its layout folder; made once in the life of the cache.
 pub(crate) fn ensure() -> Result<PathBuf> {
     let folder = made_once(RECIPE, |folder| {
         let mut image = Image::new();
         for layer in 0..LAYERS {
-            image = image.layer(fill(layer));
+            image = image.layer(fill(layer, FILES, content));
         }
         image.write_layout(&folder.join("layout"))
     })?;
     Ok(folder.join("layout"))
 }
 
-fn fill(number: u64) -> Layer {
+/// The layout folder of the image of many small files.
+pub(crate) fn ensure_many_files() -> Result<PathBuf> {
+    let folder = made_once(RECIPE_MANY_FILES, |folder| {
+        let mut image = Image::new();
+        for layer in 0..LAYERS {
+            image = image.layer(fill(layer, FILES_MANY, small_content));
+        }
+        image.write_layout(&folder.join("layout"))
+    })?;
+    Ok(folder.join("layout"))
+}
+
+fn small_content(noise: &mut Noise) -> Vec<u8> {
+    sized(noise.next() % SMALL_BYTES_MAX, noise)
+}
+
+fn fill(number: u64, files: u64, content: fn(&mut Noise) -> Vec<u8>) -> Layer {
     let mut layer = Layer::new().packed(Packing::Gzip);
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15 ^ (number + 1));
-    let share = FILES / LAYERS + u64::from(number < FILES % LAYERS);
+    let share = files / LAYERS + u64::from(number < files % LAYERS);
     for index in 0..share {
         let folder = format!("layer-{number}/folder-{}", index / FILES_PER_FOLDER);
         if index == 0 {
@@ -54,6 +74,11 @@ fn content(noise: &mut Noise) -> Vec<u8> {
         4..=6 => MEAN_BYTES / 2 + noise.next() % MEAN_BYTES,
         _ => MEAN_BYTES * 3 + noise.next() % (MEAN_BYTES * 4),
     };
+    sized(size, noise)
+}
+
+/// Half noise, half words.
+fn sized(size: u64, noise: &mut Noise) -> Vec<u8> {
     let size = usize::try_from(size).expect("a file of the sample fits into memory");
     let mut bytes = Vec::with_capacity(size + 64);
     while bytes.len() < size {

@@ -2,6 +2,7 @@
 
 mod disk_clone;
 pub(crate) mod image_build;
+pub(crate) mod image_decompress;
 mod lifecycle;
 mod net;
 mod ready;
@@ -28,6 +29,14 @@ const ALL: &[Case] = &[
     Case {
         name: "image-build",
         run: image_build::measure,
+    },
+    Case {
+        name: "image-many-files",
+        run: image_build::measure_many_files,
+    },
+    Case {
+        name: "image-decompress",
+        run: image_decompress::measure,
     },
     Case {
         name: "disk-clone",

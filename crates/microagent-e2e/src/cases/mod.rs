@@ -19,6 +19,7 @@ mod often;
 mod publish;
 mod quarantine;
 mod read_only;
+mod registry;
 mod settings;
 mod sources;
 mod streams;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
         streams::cases(),
         endings::cases(),
         sources::cases(),
+        registry::cases(),
         settings::cases(),
         disks::cases(),
         odd_tree::cases(),
