@@ -159,3 +159,38 @@ impl Writer {
         committed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use microagent_os::{dirs, random};
+    use microagent_state::StateDirectory;
+    use microagent_state::event_record::EventType;
+    use microagent_types::AbsPath;
+
+    #[test]
+    fn a_new_thread_goes_on_where_the_old_one_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = AbsPath::try_from(folder.path()).unwrap();
+        let paths = StateDirectory::at(&root).workspace(&"kept".parse().unwrap());
+        dirs::ensure_private_all(paths.folder()).unwrap();
+        let mut recorder = Recorder::start(paths, random::workspace_id());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            let mut promised = Vec::new();
+            for number in 0..20_u64 {
+                if number % 5 == 4 {
+                    recorder.renew();
+                }
+                let event = NewEvent::new(EventType::SessionOpened).with("number", number);
+                promised.push(recorder.commit(None, vec![event]).await);
+            }
+            for (number, committed) in (1..).zip(promised) {
+                let committed = committed.await.unwrap();
+                assert_eq!(committed.error, None);
+                let written: Vec<u64> = committed.events.iter().map(|event| event.seq).collect();
+                assert_eq!(written, [number], "in order, and none twice");
+            }
+        });
+    }
+}
