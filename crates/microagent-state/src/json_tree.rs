@@ -40,13 +40,6 @@ impl Tree {
         }
     }
 
-    pub(crate) fn as_u64(&self) -> Option<u64> {
-        match self {
-            Self::Leaf(value) => value.as_u64(),
-            _ => None,
-        }
-    }
-
     /// Removes a key from an object.
     pub(crate) fn remove(&mut self, key: &str) {
         if let Self::Object(entries) = self {

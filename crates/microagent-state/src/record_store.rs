@@ -10,11 +10,12 @@
 //! moved aside first, by whoever has leave to repair.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use microagent_os::atomic_file::{self, Existing};
 use microagent_os::{FsError, crash_point, fs};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json_tree::Tree;
@@ -63,21 +64,56 @@ impl RecordError {
 }
 
 /// A record as read: the value, and what it does not know.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Stored<T> {
     /// The value.
     pub value: T,
-    unknown: Option<Tree>,
+    /// As it was read. What is unknown in it is asked when it is written: most are only looked at.
+    read: Option<AsRead>,
+}
+
+/// A file's bytes, and how to find in them what their type does not know.
+#[derive(Debug, Clone)]
+struct AsRead {
+    bytes: Arc<[u8]>,
+    unknown: fn(&[u8]) -> Result<Option<Tree>, serde_json::Error>,
+}
+
+impl<T: PartialEq> PartialEq for Stored<T> {
+    /// By the values, and by what they do not know.
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value && self.unknown().ok() == other.unknown().ok()
+    }
 }
 
 impl<T> Stored<T> {
     /// A new record, with nothing unknown in it.
     pub fn new(value: T) -> Self {
-        Self {
-            value,
-            unknown: None,
+        Self { value, read: None }
+    }
+
+    fn unknown(&self) -> Result<Option<Tree>, serde_json::Error> {
+        match &self.read {
+            Some(read) => (read.unknown)(&read.bytes),
+            None => Ok(None),
         }
     }
+}
+
+fn unknown_of<T>(bytes: &[u8]) -> Result<Option<Tree>, serde_json::Error>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let mut raw = Tree::parse(bytes)?;
+    raw.remove("schema");
+    let value: T = serde_json::from_slice(bytes)?;
+    Ok(raw.beyond(&tree_of(&value)?))
+}
+
+/// What every record begins with.
+#[derive(Deserialize)]
+struct Head {
+    schema: Option<Value>,
 }
 
 /// Reads a record. `None` when there is none.
@@ -99,9 +135,8 @@ where
         path: path.to_owned(),
         source,
     };
-    let mut raw = Tree::parse(bytes).map_err(malformed)?;
-    let schema = raw.get("schema").and_then(Tree::as_u64);
-    match schema {
+    let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
+    match head.schema.as_ref().and_then(Value::as_u64) {
         Some(SCHEMA) => {}
         Some(found) if found > SCHEMA => {
             return Err(RecordError::NewerSchema {
@@ -111,11 +146,15 @@ where
         }
         _ => return Err(malformed(serde::de::Error::custom("it has no `schema`"))),
     }
-    let value: T = serde_json::from_slice(bytes).map_err(malformed)?;
-    raw.remove("schema");
-    let known = tree_of(&value).map_err(malformed)?;
-    let unknown = raw.beyond(&known);
-    Ok(Stored { value, unknown })
+    let value = serde_json::from_slice(bytes).map_err(malformed)?;
+    let read = AsRead {
+        bytes: bytes.into(),
+        unknown: unknown_of::<T>,
+    };
+    Ok(Stored {
+        value,
+        read: Some(read),
+    })
 }
 
 /// Writes a record durably, replacing what is there.
@@ -138,8 +177,8 @@ fn to_bytes<T: Serialize>(path: &Path, stored: &Stored<T>) -> Result<Vec<u8>, Re
         source,
     };
     let mut tree = tree_of(&stored.value).map_err(malformed)?;
-    if let Some(unknown) = &stored.unknown {
-        tree.put_back(unknown);
+    if let Some(unknown) = stored.unknown().map_err(malformed)? {
+        tree.put_back(&unknown);
     }
     if let Tree::Object(entries) = &mut tree {
         entries.insert(0, ("schema".to_owned(), Tree::Leaf(Value::from(SCHEMA))));

@@ -25,6 +25,7 @@ use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
 use microagent_wire::supervisor::response::Workspace;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long one monitor may take.
@@ -117,20 +118,22 @@ pub fn list(context: &Context) -> Result<Vec<Summary>, WorkspaceError> {
         }
     };
     let mut summaries = Vec::with_capacity(names.len());
-    for some in names.chunks(AT_ONCE_MAX) {
-        std::thread::scope(|scope| {
-            let started: Vec<_> = some
-                .iter()
-                .map(|name| {
-                    let paths = state.workspace(name);
-                    scope.spawn(move || summarise(&paths))
-                })
-                .collect();
-            for thread in started {
-                summaries.extend(thread.join().expect("a summary does not panic"));
-            }
-        });
-    }
+    // Each thread takes the next name when it is free, so one that waits for a monitor delays nobody.
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut some = Vec::new();
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            some.extend(summarise(&state.workspace(name)));
+        }
+        some
+    };
+    std::thread::scope(|scope| {
+        let threads = AT_ONCE_MAX.min(names.len());
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        for thread in started {
+            summaries.extend(thread.join().expect("a summary does not panic"));
+        }
+    });
     summaries.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(summaries)
 }

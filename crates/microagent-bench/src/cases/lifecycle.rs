@@ -12,8 +12,10 @@ use anyhow::{Context as _, Result, ensure};
 use microagent_test::cli::Program;
 use microagent_test::home::Home;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const NOTHING: &str = "a process that does nothing";
 const NAME: &str = "bench-0000";
@@ -94,8 +96,15 @@ impl<'a> Prepared<'a> {
     fn beside_nothing(&self, ours: &'static str, words: &[&str]) -> Result<Report> {
         let comparison = Bench::compare_in(
             SHORT_ROUNDS,
-            || timed(|| self.does(words).map(drop)),
-            || nothing(&self.home),
+            || {
+                process(
+                    &self.home,
+                    &self.bench.prefix().join("bin/microagent"),
+                    words,
+                    b"",
+                )
+            },
+            || process(&self.home, Path::new("/bin/true"), &[], b""),
         )?;
         Ok(in_milliseconds(ours, comparison))
     }
@@ -109,11 +118,33 @@ fn set_private(folder: &Path) -> Result<()> {
         .ok()
 }
 
-fn nothing(home: &Home) -> Result<Duration> {
-    timed(|| {
-        Program::at("/bin/true").of(home).run()?.expect_code(0)?;
-        Ok(())
-    })
+/// A process from its start to its end. It is awaited, not looked at now and then: what takes a few
+/// milliseconds would drown in that.
+fn process(home: &Home, program: &Path, words: &[&str], stdin: &[u8]) -> Result<Duration> {
+    let mut command = Command::new(program);
+    command
+        .args(words)
+        .env_clear()
+        .envs(home.environment())
+        .current_dir(home.work_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let began = Instant::now();
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that reads nothing may be gone already.
+        let _ = input.write_all(stdin);
+    }
+    let output = child.wait_with_output()?;
+    let took = began.elapsed();
+    ensure!(
+        output.status.success(),
+        "{} ended with {}",
+        program.display(),
+        output.status
+    );
+    Ok(took)
 }
 
 fn in_milliseconds(ours: &'static str, comparison: Comparison) -> Report {
@@ -156,16 +187,11 @@ pub(crate) fn request(bench: &Bench) -> Result<Report> {
         "workspace": NAME,
     });
     let request = request.to_string();
-    let ask = || {
-        timed(|| {
-            let asked = Program::at(&supervisor)
-                .of(&one.home)
-                .stdin(request.as_bytes());
-            asked.run()?.expect_code(0)?;
-            Ok(())
-        })
-    };
-    let comparison = Bench::compare_in(SHORT_ROUNDS, ask, || nothing(&one.home))?;
+    let comparison = Bench::compare_in(
+        SHORT_ROUNDS,
+        || process(&one.home, &supervisor, &[], request.as_bytes()),
+        || process(&one.home, Path::new("/bin/true"), &[], b""),
+    )?;
     Ok(in_milliseconds(
         "a supervisor's answer to `inspect`",
         comparison,
