@@ -3,6 +3,7 @@
 mod bad_host;
 mod bad_image;
 mod bulk;
+mod copies;
 mod crashes;
 mod disks;
 mod durability;
@@ -20,6 +21,7 @@ mod publish;
 mod quarantine;
 mod read_only;
 mod registry;
+mod sessions;
 mod settings;
 mod sources;
 mod streams;
@@ -36,6 +38,8 @@ pub(crate) fn all() -> Vec<Case> {
         sources::cases(),
         registry::cases(),
         settings::cases(),
+        sessions::cases(),
+        copies::cases(),
         disks::cases(),
         odd_tree::cases(),
         bulk::cases(),
