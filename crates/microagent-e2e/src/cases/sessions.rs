@@ -46,6 +46,72 @@ fn ends(kept: &Lasting<'_>, words: &[&str], code: i32, stdout: Option<&str>) -> 
     Ok(())
 }
 
+/// Words of `exec`, its code, and its stdout where that is the point.
+const ROWS: &[(&[&str], i32, Option<&str>)] = &[
+    (&[NAME, "no-such-program"], 127, None),
+    (&[NAME, "/no/such/program"], 127, None),
+    (&[NAME, "/tmp"], 126, None),
+    (&[NAME, "/tmp/plain"], 126, None),
+    (&[NAME, "/tmp/script"], 5, None),
+    (&["-w", "/no/such", NAME, "true"], 125, None),
+    (&["-w", "/tmp", NAME, "pwd"], 0, Some("/tmp\n")),
+    (&["-u", "nobody", NAME, "id", "-un"], 0, Some("nobody\n")),
+    (
+        &["-u", "12345:54321", NAME, "sh", "-c", "id -u; id -g"],
+        0,
+        Some("12345\n54321\n"),
+    ),
+    (&["-u", "no-such-user", NAME, "true"], 125, None),
+    (
+        &["-e", "A=1 2", NAME, "sh", "-c", "echo \"$A\""],
+        0,
+        Some("1 2\n"),
+    ),
+    (&["--timeout", "1s", NAME, "sleep", "60"], 124, None),
+    // Who ignores SIGTERM gets SIGKILL, and so do its children.
+    (
+        &[
+            "--timeout",
+            "1s",
+            NAME,
+            "sh",
+            "-c",
+            "trap '' TERM; sleep 60 & wait; sleep 60",
+        ],
+        124,
+        None,
+    ),
+    (
+        &[NAME, "sh", "-c", "sleep 60 & echo done"],
+        0,
+        Some("done\n"),
+    ),
+    (&[NAME, "sh", "-c", "exec >&- 2>&-; exit 4"], 4, Some("")),
+    (
+        &[NAME, "sh", "-c", "echo out; echo err >&2; exit 3"],
+        3,
+        Some("out\n"),
+    ),
+    (&[NAME, "cat"], 0, Some("")),
+    (&[NAME, "sh", "-c", "ulimit -n"], 0, Some("65536\n")),
+    (
+        &[NAME, "sh", "-c", "readlink /proc/self/fd/0"],
+        0,
+        Some("/dev/null\n"),
+    ),
+    (&[NAME, "python3", "-c", "import os; os.abort()"], 134, None),
+    (
+        &[
+            NAME,
+            "sh",
+            "-c",
+            "cat /proc/self/stat | cut -d' ' -f5,6 | tr ' ' '\\n' | uniq | wc -l",
+        ],
+        0,
+        Some("1\n"),
+    ),
+];
+
 fn odd_commands(world: &World) -> Result<()> {
     let kept = running(world)?;
     kept.shell("printf '#!/bin/sh\\nexit 5\\n' > /tmp/script; chmod 755 /tmp/script; printf x > /tmp/plain")?;
@@ -90,71 +156,7 @@ fn odd_commands(world: &World) -> Result<()> {
         0,
         Some(&shown),
     )?;
-    let rows: &[(&[&str], i32, Option<&str>)] = &[
-        (&[NAME, "no-such-program"], 127, None),
-        (&[NAME, "/no/such/program"], 127, None),
-        (&[NAME, "/tmp"], 126, None),
-        (&[NAME, "/tmp/plain"], 126, None),
-        (&[NAME, "/tmp/script"], 5, None),
-        (&["-w", "/no/such", NAME, "true"], 125, None),
-        (&["-w", "/tmp", NAME, "pwd"], 0, Some("/tmp\n")),
-        (&["-u", "nobody", NAME, "id", "-un"], 0, Some("nobody\n")),
-        (
-            &["-u", "12345:54321", NAME, "sh", "-c", "id -u; id -g"],
-            0,
-            Some("12345\n54321\n"),
-        ),
-        (&["-u", "no-such-user", NAME, "true"], 125, None),
-        (
-            &["-e", "A=1 2", NAME, "sh", "-c", "echo \"$A\""],
-            0,
-            Some("1 2\n"),
-        ),
-        (&["--timeout", "1s", NAME, "sleep", "60"], 124, None),
-        // Who ignores SIGTERM gets SIGKILL, and so do its children.
-        (
-            &[
-                "--timeout",
-                "1s",
-                NAME,
-                "sh",
-                "-c",
-                "trap '' TERM; sleep 60 & wait; sleep 60",
-            ],
-            124,
-            None,
-        ),
-        (
-            &[NAME, "sh", "-c", "sleep 60 & echo done"],
-            0,
-            Some("done\n"),
-        ),
-        (&[NAME, "sh", "-c", "exec >&- 2>&-; exit 4"], 4, Some("")),
-        (
-            &[NAME, "sh", "-c", "echo out; echo err >&2; exit 3"],
-            3,
-            Some("out\n"),
-        ),
-        (&[NAME, "cat"], 0, Some("")),
-        (&[NAME, "sh", "-c", "ulimit -n"], 0, Some("65536\n")),
-        (
-            &[NAME, "sh", "-c", "readlink /proc/self/fd/0"],
-            0,
-            Some("/dev/null\n"),
-        ),
-        (&[NAME, "python3", "-c", "import os; os.abort()"], 134, None),
-        (
-            &[
-                NAME,
-                "sh",
-                "-c",
-                "cat /proc/self/stat | cut -d' ' -f5,6 | tr ' ' '\\n' | uniq | wc -l",
-            ],
-            0,
-            Some("1\n"),
-        ),
-    ];
-    for (words, code, stdout) in rows {
+    for (words, code, stdout) in ROWS {
         ends(&kept, words, *code, *stdout)?;
     }
     kept.does(&["kill", NAME])?;
