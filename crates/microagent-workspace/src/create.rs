@@ -80,6 +80,7 @@ pub struct CreateReport {
 /// let settings = CreateSettings {
 ///     name: "research".parse()?,
 ///     image: "oci:./image".parse()?,
+///     pull: Default::default(),
 ///     workload: Default::default(),
 ///     idle: Idle::Yes,
 ///     size: Default::default(),
