@@ -46,7 +46,7 @@ pub enum EnvVar {
     HttpProxy,
     /// Hosts that need no proxy.
     NoProxy,
-    /// Extra certificate authorities.
+    /// Certificate authorities in place of the system's.
     SslCertFile,
     /// Set and not empty: no colour.
     NoColor,
