@@ -158,7 +158,10 @@ pub(crate) fn confinement_demand() -> Result<ConfinementDemand, Fault> {
 fn named_files(spec: &MachineSpec) -> Result<(), Fault> {
     check_file(&spec.kernel.path, "kernel", KERNEL_BYTES_MAX)?;
     check_file(&spec.initramfs.path, "initramfs", INITRAMFS_BYTES_MAX)?;
-    if let Some(image) = &spec.root_disk.clone_from {
+    // A disk that has been made needs its image no more, which may be gone by now.
+    if let Some(image) = &spec.root_disk.clone_from
+        && !fs::is_present(spec.root_disk.path.as_path())
+    {
         check_file(image, "image", u64::MAX)?;
     }
     for disk in &spec.disks {
