@@ -19,7 +19,7 @@ use crate::error::{FsAction, FsError};
 use crate::fs;
 
 /// The pause between two tries of a lock that somebody holds.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// Deleted and made again under our hands this often, a lock file is given up.
 const INODE_RETRIES_MAX: u32 = 100;
 /// Bytes of a note that are read.

@@ -136,7 +136,7 @@ impl QemuPreparation {
             .map_err(vsock_device_failure)
     }
 
-    async fn start_passt(&mut self, nic: GuestNic) -> Result<(), BackendError> {
+    async fn start_passt(&self, nic: GuestNic) -> Result<Network, BackendError> {
         let program = self.tools.passt().map_err(failures::no_passt)?;
         let asked = program.clone();
         // A program is run to its end, which must not hold up the loop.
@@ -165,12 +165,27 @@ impl QemuPreparation {
                 return Err(socket_failure(error));
             }
         };
-        self.network = Some(Network {
+        Ok(Network {
             passt,
             wire,
             socket: Some(socket),
-        });
-        Ok(())
+        })
+    }
+
+    /// The vsock device and the network engine, beside each other. What was started is kept also when the
+    /// other failed, so that it can be ended.
+    async fn start_helpers(&mut self) -> Result<(), BackendError> {
+        self.ask_version()?;
+        let network = async {
+            match self.spec.nic.clone() {
+                Some(nic) => self.start_passt(nic).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (vsock_device, network) = tokio::join!(self.start_vsock_device(), network);
+        let vsock_failure = vsock_device.map(|started| self.vsock_device = Some(started));
+        let network_failure = network.map(|started| self.network = started);
+        vsock_failure.and(network_failure)
     }
 
     async fn launch_all(mut self) -> Result<Launched, BackendError> {
@@ -388,14 +403,7 @@ impl Preparation for QemuPreparation {
     }
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
-        Box::pin(async {
-            self.ask_version()?;
-            self.vsock_device = Some(self.start_vsock_device().await?);
-            match self.spec.nic.clone() {
-                Some(nic) => self.start_passt(nic).await,
-                None => Ok(()),
-            }
-        })
+        Box::pin(self.start_helpers())
     }
 
     fn confine(&mut self) -> LocalFuture<'_, Result<ConfinementReport, BackendError>> {

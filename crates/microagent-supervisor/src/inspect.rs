@@ -3,7 +3,8 @@
 use crate::context::{Context, record_fault};
 use crate::event_view::event_view;
 use crate::faults;
-use crate::observe::{Repair, observe, socket_folder, sweep_run_folder};
+use crate::observe::{Repair, observe, read_workspace, socket_folder, sweep_run_folder};
+use crate::stop;
 use crate::view::absolute;
 use microagent_machine::admission::{Admission, Situation, admit};
 use microagent_machine::facts::VmFact;
@@ -159,6 +160,9 @@ pub(crate) fn connect(context: &mut Context<'_>) -> Result<(), Fault> {
 
 /// `delete`: removes the workspace. What is not there is deleted already.
 pub(crate) fn delete(context: &mut Context<'_>) -> Result<(), Fault> {
+    if context.request.options.kill == Some(true) {
+        kill_ephemeral(context)?;
+    }
     let patience = context
         .request
         .options
@@ -190,6 +194,19 @@ pub(crate) fn delete(context: &mut Context<'_>) -> Result<(), Fault> {
             Ok(())
         }
     }
+}
+
+/// One act in place of two for a workspace that goes with its run; any other is killed by a `kill`.
+fn kill_ephemeral(context: &mut Context<'_>) -> Result<(), Fault> {
+    // The rest of the act says what is so of what is not there, or can't be read.
+    let Ok(record) = read_workspace(&context.paths) else {
+        return Ok(());
+    };
+    if record.value.config.ephemeral {
+        return stop::kill(context);
+    }
+    let message = format!("`{}` does not go with a run", context.name());
+    Err(Fault::new(FaultKind::WrongState, message).with_hint("kill it, then delete it"))
 }
 
 fn delete_workspace(context: &mut Context<'_>, lock: WorkspaceLock) -> Result<(), Fault> {

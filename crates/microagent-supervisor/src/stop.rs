@@ -59,6 +59,15 @@ pub(crate) fn act(context: &mut Context<'_>) -> Result<(), Fault> {
     }
     // Without a workspace there is no lock to wait for.
     read_workspace(&context.paths)?;
+    act_of(context, verb)
+}
+
+/// Ends the VM of a workspace that is there, as a part of another act.
+pub(crate) fn kill(context: &mut Context<'_>) -> Result<(), Fault> {
+    act_of(context, Verb::Kill)
+}
+
+fn act_of(context: &mut Context<'_>, verb: Verb) -> Result<(), Fault> {
     for _ in 0..TRIES_MAX {
         if try_act(context, verb)? == Tried::Done {
             return Ok(());

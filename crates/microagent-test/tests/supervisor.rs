@@ -244,6 +244,28 @@ fn a_workspace_is_prepared_started_used_killed_and_deleted() {
 }
 
 #[test]
+fn a_workspace_that_goes_with_its_run_is_killed_and_deleted_by_one_act() {
+    let kill = |request: &mut Value| request["options"] = json!({"kill": true});
+    let kept = Home::new();
+    kept.prepare();
+    kept.start();
+    refused(&kept.ask_with("delete", kill), "wrong_state");
+    assert_eq!(state_of(&ok(kept.ask("inspect"))), ("running", "ready"));
+
+    let home = Home::new();
+    home.prepare_with(|config| config["ephemeral"] = json!(true));
+    home.start();
+    let deleted = ok(home.ask_with("delete", kill));
+    assert_eq!(deleted["deleted"], true);
+    assert_eq!(deleted["ending"]["endedBy"], "kill");
+    assert!(!home.workspace().exists());
+    // What is not there is deleted already, and one at rest has no VM to kill.
+    assert_eq!(ok(home.ask_with("delete", kill))["deleted"], false);
+    home.prepare_with(|config| config["ephemeral"] = json!(true));
+    assert_eq!(ok(home.ask_with("delete", kill))["deleted"], true);
+}
+
+#[test]
 fn the_history_tells_what_happened_in_order() {
     let home = Home::new();
     home.prepare();

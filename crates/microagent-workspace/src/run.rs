@@ -382,11 +382,9 @@ impl Run<'_> {
     }
 
     fn kill_and_delete(&self, expect: Expect, interrupt: &Interrupt) -> Result<(), WorkspaceError> {
-        let mut kill = self.request(Command::Kill);
-        kill.expect = Some(expect);
-        self.ask(&kill, END_LIMIT, interrupt)?;
         let mut delete = self.request(Command::Delete);
         delete.expect = Some(expect);
+        delete.options.kill = Some(true);
         self.ask(&delete, END_LIMIT, interrupt)?;
         Ok(())
     }

@@ -25,6 +25,7 @@ mod sessions;
 mod settings;
 mod sources;
 mod streams;
+mod terminal;
 mod together;
 
 use crate::framework::case::Case;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<Case> {
     [
         host::cases(),
         streams::cases(),
+        terminal::cases(),
         endings::cases(),
         sources::cases(),
         registry::cases(),

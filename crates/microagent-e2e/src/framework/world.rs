@@ -17,7 +17,7 @@ const BACKEND_VARIABLE: &str = "MICROAGENT_E2E_BACKEND";
 /// How much slower than its accelerator says the host is taken to be; a lab is emulated itself.
 const FACTOR_VARIABLE: &str = "MICROAGENT_E2E_FACTOR";
 /// The product's own word for the backend to use.
-const PRODUCT_BACKEND_VARIABLE: &str = "MICROAGENT_BACKEND";
+pub(crate) const PRODUCT_BACKEND_VARIABLE: &str = "MICROAGENT_BACKEND";
 
 /// How much slower an emulated guest is taken to be than one on a real processor.
 const EMULATION_FACTOR: u32 = 4;

@@ -154,7 +154,8 @@ impl Command {
             Self::Connect => &["endpoint", "user", "cwd"],
             Self::Console => &[],
             Self::Halt | Self::Stop => &["timeoutMs", "lockTimeoutMs"],
-            Self::Kill | Self::Pause | Self::Resume | Self::Delete => &["lockTimeoutMs"],
+            Self::Kill | Self::Pause | Self::Resume => &["lockTimeoutMs"],
+            Self::Delete => &["kill", "lockTimeoutMs"],
             Self::Quarantine => &["freeze", "lockTimeoutMs"],
             Self::Reconcile => &["repair"],
         }
@@ -298,6 +299,9 @@ pub struct Options {
     /// A resting workspace of that name is deleted first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace: Option<bool>,
+    /// The VM of an ephemeral workspace is killed first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill: Option<bool>,
     /// How long the lock is awaited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_timeout_ms: Option<u64>,
