@@ -89,7 +89,8 @@ impl<'a> Guest<'a> {
     fn bare(&self) -> Result<UnixStream> {
         let mut stream = UnixStream::connect(self.run.join("vsock.sock"))?;
         stream.set_read_timeout(Some(READ_LIMIT))?;
-        writeln!(stream, "CONNECT {GUEST_VSOCK}")?;
+        // The device takes a handshake that comes in one piece.
+        stream.write_all(format!("CONNECT {GUEST_VSOCK}\n").as_bytes())?;
         let mut byte = [0; 1];
         while byte != *b"\n" {
             stream.read_exact(&mut byte)?;
