@@ -96,6 +96,21 @@ impl LockFile {
         }))
     }
 
+    /// Takes a lock on what exists and is open, a folder for instance, trying until `patience` has run
+    /// out. `None` when it is still held by another then.
+    pub fn on(
+        file: File,
+        path: &Path,
+        mode: LockMode,
+        patience: Duration,
+    ) -> Result<Option<Self>, LockError> {
+        let taken = Self::lock_until(&file, path, mode, Deadline::after(patience))?;
+        Ok(taken.then(|| Self {
+            file,
+            path: path.to_owned(),
+        }))
+    }
+
     /// Takes over a lock whose descriptor was inherited. The caller says what it is.
     pub fn adopt(file: File, path: &Path) -> Self {
         Self {

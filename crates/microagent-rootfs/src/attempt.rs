@@ -25,6 +25,8 @@ pub(crate) const TURN: &str = "turn-";
 pub(crate) const LOCK: &str = "lock";
 /// Between two looks at whether somebody asked for an end while another process builds.
 const TURN_PATIENCE: Duration = Duration::from_millis(200);
+/// For a sweep of another process: it removes what lies around, which may be large.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder in the making; dropping it removes it, unless it was published.
 pub(crate) struct Attempt {
@@ -32,8 +34,25 @@ pub(crate) struct Attempt {
     lock: Option<LockFile>,
 }
 
+/// The right to begin folders, or to sweep those that are nobody's: a folder that has no lock yet must
+/// not be taken for one whose builder is gone.
+pub(crate) fn folders(
+    images: &Path,
+    mode: LockMode,
+    patience: Duration,
+) -> Result<Option<LockFile>, LockError> {
+    LockFile::on(fs::open(images)?, images, mode, patience)
+}
+
 impl Attempt {
     pub(crate) fn begin(images: &Path) -> Result<Self, RootfsError> {
+        let begins = folders(images, LockMode::Shared, SWEEP_PATIENCE)?;
+        let Some(_begins) = begins else {
+            return Err(RootfsError::Locked(LockError::Held {
+                path: images.to_owned(),
+                note: None,
+            }));
+        };
         let folder = images.join(format!("{BUILDING}{}", random::hex_16()));
         dirs::create_private(&folder)?;
         let mut attempt = Self { folder, lock: None };

@@ -29,7 +29,7 @@ use microagent_types::{Arch, ByteSize, Digest, ImageRef, ImageSource};
 
 use crate::{
     assemble::{Assembled, assemble},
-    attempt::{Attempt, BUILDING, LOCK, Turn},
+    attempt::{self, Attempt, BUILDING, LOCK, Turn},
     blob_store::BlobFolder,
     cache_key::{CacheKey, DiskShape},
     disk_sink::DiskSink,
@@ -348,6 +348,11 @@ impl ImageStore {
     /// Removes what builders left that are gone, and says how much that was. Best effort: another
     /// sweep may be at it.
     pub(crate) fn sweep(&self) -> u64 {
+        // Where another process begins or sweeps, the next one will do.
+        let Ok(Some(_sweeps)) = attempt::folders(&self.folder, LockMode::Exclusive, Duration::ZERO)
+        else {
+            return 0;
+        };
         let Ok(entries) = fs::list(&self.folder) else {
             return 0;
         };
