@@ -44,12 +44,17 @@ fn a_child_has_only_the_descriptors_that_were_listed() {
         .start()
         .unwrap();
     let folder = format!("/proc/{}/fd", child.handle().identity().pid());
-    let entries = fs::list(Path::new(&folder)).unwrap();
-    let numbers: Vec<_> = entries
-        .iter()
-        .map(|entry| entry.name.to_str().unwrap())
-        .collect();
-    assert_eq!(numbers, ["0", "1", "2", "7"]);
+    let numbers = || -> Vec<String> {
+        let entries = fs::list(Path::new(&folder)).unwrap();
+        let names = entries.iter().map(|entry| entry.name.to_str().unwrap());
+        names.map(str::to_owned).collect()
+    };
+    // Its loader opens and closes libraries before the program is there.
+    let deadline = crate::clock::Deadline::after(PATIENCE);
+    while numbers() != ["0", "1", "2", "7"] && !deadline.remaining().is_zero() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(numbers(), ["0", "1", "2", "7"]);
     child.kill_and_wait(PATIENCE).unwrap();
 }
 
