@@ -24,6 +24,7 @@ pub mod event_chain;
 pub mod event_log;
 pub mod event_record;
 pub mod facts_reader;
+mod head_record;
 mod json_tree;
 pub mod lease;
 pub mod paths;

@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use microagent_os::atomic_file::{self, Existing};
 use microagent_os::{FsError, crash_point, fs};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::head_record::Head;
 use crate::json_tree::Tree;
 
 /// The schema of every record that we write.
@@ -108,12 +109,6 @@ where
     raw.remove("schema");
     let value: T = serde_json::from_slice(bytes)?;
     Ok(raw.beyond(&tree_of(&value)?))
-}
-
-/// What every record begins with.
-#[derive(Deserialize)]
-struct Head {
-    schema: Option<Value>,
 }
 
 /// Reads a record. `None` when there is none.
