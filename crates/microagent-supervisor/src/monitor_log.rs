@@ -53,7 +53,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let root = AbsPath::try_from(home.path()).unwrap();
         let paths = StateDirectory::at(&root).workspace(&"scout".parse().unwrap());
-        dirs::ensure_private(paths.folder()).unwrap();
+        dirs::ensure_private_all(paths.folder()).unwrap();
         let (current, previous) = (
             paths.monitor_log(Rotation::Current),
             paths.monitor_log(Rotation::Previous),

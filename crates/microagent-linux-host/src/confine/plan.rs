@@ -338,7 +338,7 @@ mod tests {
             plan(&facts, ConfinementDemand::Required)
                 .unwrap_err()
                 .to_string(),
-            "confinement is required and incomplete: `ipc_namespace` (not allowed), `landlock` (the \
+            "confinement is required and incomplete: `ipc_ns` (not allowed), `landlock` (the \
              kernel has no Landlock)"
         );
     }
