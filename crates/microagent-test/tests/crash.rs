@@ -115,13 +115,12 @@ fn a_monitor_that_is_cut_off_during_a_quarantine_leaves_nothing_open() {
         let started = home.ask_with("start", variable.as_slice()).unwrap();
         let published = &started["workspace"]["network"]["publish"][0]["hostPort"];
         let port = u16::try_from(published.as_u64().unwrap()).unwrap();
-        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let guest = home.path("state/workspaces/scout/run/vsock.sock_2048");
-        let dialled = UnixStream::connect(&guest).unwrap();
-        (home, port, guest, (client, dialled))
+        let client = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        let dialled = UnixStream::connect(&guest).ok()?;
+        Some((home, port, guest, (client, dialled)))
     };
-    let (home, ..) = begin(None);
-    drop(home);
+    begin(None).expect("both doors are open");
     // A first pass tells the points; those of the start come first and are another test's.
     let home = Supervised::new(SUPERVISOR).with_doors(service);
     home.ok("prepare");
@@ -136,7 +135,12 @@ fn a_monitor_that_is_cut_off_during_a_quarantine_leaves_nothing_open() {
         .filter(|point| point.starts_with("monitor.quarantine_step"));
     assert_eq!(steps.count(), 4, "{points:?}");
     for point in points {
-        let (home, port, guest, connections) = begin(Some((at, &point)));
+        let Some((home, port, guest, connections)) = begin(Some((at, &point))) else {
+            // How often records are written before the quarantine is a matter of timing, so one of those
+            // points can come before its turn. The steps can't.
+            assert!(!point.starts_with("monitor.quarantine_step"), "{point}");
+            continue;
+        };
         let pid = home.ok("inspect")["workspace"]["vm"]["pid"].clone();
         home.ask("quarantine");
         let inspected = home.ok("inspect")["workspace"].clone();
