@@ -57,6 +57,8 @@ impl Guest {
 struct Outcome {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    /// Of stdin, as told.
+    taken: u64,
     exit: SessionExit,
 }
 
@@ -92,7 +94,7 @@ impl Host {
     }
 
     fn until_exit(mut self) -> Outcome {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (mut stdout, mut stderr, mut taken) = (Vec::new(), Vec::new(), 0);
         loop {
             let frame = self.frame();
             match frame.kind {
@@ -103,9 +105,11 @@ impl Host {
                         return Outcome {
                             stdout,
                             stderr,
+                            taken,
                             exit,
                         };
                     }
+                    SessionOutput::StdinTaken { bytes } => taken = taken.max(bytes),
                     other => panic!("{other:?}"),
                 },
                 other => panic!("{other:?}"),
@@ -174,6 +178,11 @@ fn more_than_every_buffer_goes_through_both_ways() {
     writing.join().unwrap();
     assert!(outcome.stdout == sent);
     assert_eq!(outcome.exit.stdout_bytes, 3_000_000);
+    assert!(
+        outcome.taken > 2_900_000,
+        "{} bytes are told",
+        outcome.taken
+    );
 }
 
 #[test]

@@ -345,6 +345,10 @@ fn what_a_session_says() {
             entry: Some(entry.clone()),
             ..ServiceAnswer::accepted()
         },
+        ServiceAnswer {
+            stdin_window_bytes: Some(131_072),
+            ..ServiceAnswer::accepted()
+        },
     ]);
     let input = typed_lines(&[
         SessionInput::Resize {
@@ -357,6 +361,7 @@ fn what_a_session_says() {
         SessionInput::Close,
     ]);
     let output = typed_lines(&[
+        SessionOutput::StdinTaken { bytes: 65_536 },
         SessionOutput::Started { pid: 212 },
         SessionOutput::Exit(exit),
         SessionOutput::Meta {

@@ -8,6 +8,7 @@
 //! whoever hears signals writes control frames through a [`SessionControl`]. The guest is hostile: a
 //! frame that is too long or out of place ends the session.
 
+use crate::stdin_window::StdinWindow;
 use microagent_os::local_socket::{self, Stream};
 use microagent_types::SignalName;
 use microagent_wire::fault::{Fault, FaultKind};
@@ -152,6 +153,7 @@ impl SessionControl {
 pub(crate) struct GuestSession {
     reader: BufReader<Stream>,
     control: SessionControl,
+    window: Arc<StdinWindow>,
     number: Option<u64>,
 }
 
@@ -164,7 +166,7 @@ impl GuestSession {
     fn begin(stream: Stream, request: &MonitorRequest) -> Result<Self, SessionError> {
         let connection = Arc::new(stream.try_clone().map_err(SessionError::Broken)?);
         let writer = stream.try_clone().map_err(SessionError::Broken)?;
-        let (reader, answer, _) = handshake(stream, request)?;
+        let (reader, answer, accepted) = handshake(stream, request)?;
         connection
             .set_read_limit(None)
             .map_err(SessionError::Broken)?;
@@ -177,6 +179,7 @@ impl GuestSession {
         Ok(Self {
             reader,
             control,
+            window: Arc::new(StdinWindow::new(accepted.stdin_window_bytes)),
             number: answer.number,
         })
     }
@@ -194,6 +197,7 @@ impl GuestSession {
     /// its next byte.
     pub(crate) fn feed(&self, mut stdin: Box<dyn Read + Send>) {
         let writer = Arc::clone(&self.control.writer);
+        let window = Arc::clone(&self.window);
         std::thread::spawn(move || {
             let mut buffer = vec![0; RAW_BYTES_MAX];
             loop {
@@ -203,6 +207,9 @@ impl GuestSession {
                     // An input that cannot be read is at its end.
                     Err(_) => 0,
                 };
+                if !window.admit(count as u64) {
+                    return;
+                }
                 let frame = Frame::new(FrameKind::Stdin, buffer[..count].to_vec());
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                 if write_frame(&mut *writer, &frame).is_err() || count == 0 {
@@ -220,6 +227,7 @@ impl GuestSession {
         at_exit: impl FnOnce(Option<u64>),
     ) -> Result<SessionExit, SessionError> {
         let result = self.relay(sink);
+        self.window.end();
         if result.is_err() && self.control.closed.load(Ordering::SeqCst) {
             return Err(SessionError::Closed);
         }
@@ -245,11 +253,11 @@ impl GuestSession {
                     sink.stderr(&frame.payload)
                         .map_err(SessionError::OutputClosed)?;
                 }
-                FrameKind::Control => {
-                    if let Some(exit) = exit_of(&frame.payload)? {
-                        return Ok(exit);
-                    }
-                }
+                FrameKind::Control => match said(&frame.payload)? {
+                    Said::Exit(exit) => return Ok(exit),
+                    Said::StdinTaken(bytes) => self.window.taken(bytes),
+                    Said::Nothing => {}
+                },
                 kind => {
                     let message =
                         format!("the guest sent a {kind:?} frame in a session of a command");
@@ -317,16 +325,26 @@ fn accept(frame: Option<Frame>) -> Result<ServiceAnswer, SessionError> {
     Err(Fault::new(kind, message).into())
 }
 
-fn exit_of(payload: &[u8]) -> Result<Option<SessionExit>, SessionError> {
+/// What a guest says between its output.
+enum Said {
+    /// The command has ended.
+    Exit(SessionExit),
+    /// So much of its stdin has been taken since the session began.
+    StdinTaken(u64),
+    /// Nothing that matters here, or something that a newer guest adds.
+    Nothing,
+}
+
+fn said(payload: &[u8]) -> Result<Said, SessionError> {
     let message = parse::<SessionOutput>(payload)
         .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     match message {
-        Parsed::Known(SessionOutput::Exit(exit)) => Ok(Some(exit)),
+        Parsed::Known(SessionOutput::Exit(exit)) => Ok(Said::Exit(exit)),
+        Parsed::Known(SessionOutput::StdinTaken { bytes }) => Ok(Said::StdinTaken(bytes)),
         Parsed::Known(SessionOutput::Failed { kind, message, .. }) => {
             Err(Fault::new(kind, message).into())
         }
-        // What a newer guest adds means nothing here.
-        Parsed::Known(_) | Parsed::Unknown(_) => Ok(None),
+        Parsed::Known(_) | Parsed::Unknown(_) => Ok(Said::Nothing),
     }
 }
 

@@ -46,6 +46,7 @@ pub mod request;
 pub mod run;
 pub mod start;
 pub mod status;
+mod stdin_window;
 pub mod supervisor_client;
 pub mod supervisors;
 pub mod wait;

@@ -17,6 +17,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("bulk::a_hundred_mebibytes_come_out_unharmed", output),
         case("bulk::a_large_stdin_goes_in_unharmed", input),
         case(
+            "bulk::a_command_that_writes_while_it_reads_does_not_hang",
+            both_ways,
+        ),
+        case(
             "bulk::a_guest_that_reads_nothing_does_not_hang_the_run",
             unread_input,
         ),
@@ -70,6 +74,20 @@ fn input(world: &World) -> Result<()> {
         "{} and not {expected}",
         finished.stdout_text()
     );
+    Ok(())
+}
+
+/// Every buffer between the two fills up in both directions at once.
+fn both_ways(world: &World) -> Result<()> {
+    let bytes = numbers(INPUT_BYTES);
+    let finished = world
+        .guest()?
+        .flags(&["-i"])
+        .command(&["cat"])
+        .stdin(bytes.clone())
+        .limit(world.limit(LIMIT))
+        .ends_with(0)?;
+    ensure!(finished.stdout == bytes, "{} bytes", finished.stdout.len());
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::launch::{MissingFolder, Wish, prepare};
 use super::process::{Bounds, ProcessSession, Streams};
+use super::stdin::Stdin;
 use super::{ANSWER_LIMIT, LINGER_LIMIT, Refusal, refuse};
 use crate::connection::Connection;
 use crate::context::Context;
@@ -42,7 +43,10 @@ pub(super) enum Started {
 
 /// Tells the host that the process runs, and serves it to its end.
 pub(super) fn run(mut connection: Connection, child: Arc<Child>, streams: Streams, bounds: Bounds) {
-    connection.queue_frame(&Frame::control(&ServiceAnswer::accepted()));
+    connection.queue_frame(&Frame::control(&ServiceAnswer {
+        stdin_window_bytes: Some(Stdin::window_bytes(bounds.stdin_bytes_max)),
+        ..ServiceAnswer::accepted()
+    }));
     connection.queue_frame(&Frame::control(&SessionOutput::Started {
         pid: child.pid(),
     }));

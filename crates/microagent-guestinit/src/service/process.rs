@@ -109,8 +109,12 @@ impl ProcessSession {
     /// Until the process has ended and everything was said.
     pub(super) fn run(mut self) {
         loop {
-            self.connection.flush_some();
             self.stdin.feed();
+            if let Some(bytes) = self.stdin.news() {
+                self.connection
+                    .queue_frame(&Frame::control(&SessionOutput::StdinTaken { bytes }));
+            }
+            self.connection.flush_some();
             if self.connection.is_closed() {
                 self.hang_up();
             }

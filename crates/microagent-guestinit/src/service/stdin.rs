@@ -11,6 +11,8 @@ pub(super) struct Stdin {
     waiting: VecDeque<u8>,
     waiting_bytes_max: usize,
     is_ended: bool,
+    taken_bytes: u64,
+    told_bytes: u64,
 }
 
 impl Stdin {
@@ -21,7 +23,26 @@ impl Stdin {
             waiting: VecDeque::new(),
             waiting_bytes_max: usize::try_from(waiting_bytes_max).unwrap_or(usize::MAX),
             is_ended: false,
+            taken_bytes: 0,
+            told_bytes: 0,
         }
+    }
+
+    /// How much a host may have on its way. Half of what may wait, so that the connection goes on being
+    /// read however little the process reads: a device that can't hand on what the host sent may stop to
+    /// carry what the guest says.
+    pub(super) fn window_bytes(waiting_bytes_max: u64) -> u64 {
+        waiting_bytes_max / 2
+    }
+
+    /// What has been taken since the session began, when there is enough of it to tell the host.
+    pub(super) fn news(&mut self) -> Option<u64> {
+        let window = Self::window_bytes(self.waiting_bytes_max as u64);
+        if self.taken_bytes - self.told_bytes < (window / 4).max(1) {
+            return None;
+        }
+        self.told_bytes = self.taken_bytes;
+        Some(self.taken_bytes)
     }
 
     /// Whether the connection may go on being read.
@@ -33,6 +54,8 @@ impl Stdin {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.pipe.is_some() && !self.is_ended {
             self.waiting.extend(bytes);
+        } else {
+            self.taken_bytes += bytes.len() as u64;
         }
     }
 
@@ -63,12 +86,14 @@ impl Stdin {
             match rustix::io::write(pipe, front) {
                 Ok(count) => {
                     self.waiting.drain(..count);
+                    self.taken_bytes += count as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 // The process does not want it; that is its right.
                 Err(_) => {
                     self.pipe = None;
+                    self.taken_bytes += self.waiting.len() as u64;
                     self.waiting = VecDeque::new();
                 }
             }
@@ -120,6 +145,28 @@ mod tests {
             stdin.feed();
         }
         assert!(stdin.waiting.len() < 110_000);
+    }
+
+    #[test]
+    fn what_is_taken_or_dropped_is_told_in_large_pieces() {
+        let (mut reader, mut stdin) = pair(80_000);
+        assert_eq!(Stdin::window_bytes(80_000), 40_000);
+        stdin.push(&[1; 9_999]);
+        stdin.feed();
+        assert_eq!(stdin.news(), None, "a quarter of the window is news");
+        stdin.push(&[1; 1]);
+        stdin.feed();
+        assert_eq!((stdin.news(), stdin.news()), (Some(10_000), None));
+        stdin.push(&vec![1; 70_000]);
+        stdin.feed();
+        let waits = stdin.waiting.len() as u64;
+        assert_eq!(stdin.news(), Some(80_000 - waits));
+        let mut some = [0; 1];
+        reader.read_exact(&mut some).unwrap();
+        drop(reader);
+        stdin.feed();
+        stdin.push(&[1; 10_000]);
+        assert_eq!(stdin.news(), Some(90_000), "nobody will ever take them");
     }
 
     #[test]

@@ -292,6 +292,10 @@ pub struct ServiceAnswer {
     /// What `stat` found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<FileEntry>,
+    /// Most bytes of stdin that may be on their way: sent, and not told by `stdin_taken` yet. None when
+    /// the guest tells nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin_window_bytes: Option<u64>,
 }
 
 impl ServiceAnswer {
@@ -303,6 +307,7 @@ impl ServiceAnswer {
             message: None,
             errno: None,
             entry: None,
+            stdin_window_bytes: None,
         }
     }
 
@@ -314,6 +319,7 @@ impl ServiceAnswer {
             message: Some(message.into()),
             errno,
             entry: None,
+            stdin_window_bytes: None,
         }
     }
 }
@@ -359,6 +365,11 @@ pub enum SessionOutput {
         /// Its number in the guest.
         pid: u32,
     },
+    /// How much of its stdin the process has taken so far, or will never take.
+    StdinTaken {
+        /// Since the session began.
+        bytes: u64,
+    },
     /// The process ended; always the last frame.
     Exit(SessionExit),
     /// What is about to be sent.
@@ -394,7 +405,14 @@ pub enum SessionOutput {
 
 impl KnownTypes for SessionOutput {
     const TYPES: &'static [&'static str] = &[
-        "started", "exit", "meta", "entries", "done", "pong", "failed",
+        "started",
+        "stdin_taken",
+        "exit",
+        "meta",
+        "entries",
+        "done",
+        "pong",
+        "failed",
     ];
 }
 
