@@ -350,8 +350,8 @@ impl Run<'_> {
             service: Service::Exec(exec),
             terminal: settings.tty.is_some(),
             loss: match settings.keep {
-                Keep::Nothing => MonitorLoss::EndsVm,
-                Keep::Halted => MonitorLoss::EndsVmUntilExit,
+                Keep::Nothing if !self.writes_to_foreign_disks() => MonitorLoss::EndsVm,
+                Keep::Nothing | Keep::Halted => MonitorLoss::EndsVmUntilExit,
             },
         };
         in_session(self.context, &self.paths(), session, streams, interrupt)
@@ -369,7 +369,12 @@ impl Run<'_> {
                     .map(|_| true)
                     .map_err(Into::into)
             }
-            Keep::Nothing => self.kill_and_delete(expect, interrupt).map(|()| false),
+            Keep::Nothing => {
+                if self.writes_to_foreign_disks() {
+                    self.let_guest_unmount(expect, progress, interrupt);
+                }
+                self.kill_and_delete(expect, interrupt).map(|()| false)
+            }
         };
         match ended {
             Ok(kept) => kept,
@@ -378,6 +383,29 @@ impl Run<'_> {
                 progress.report(ProgressEvent::Note(message));
                 true
             }
+        }
+    }
+
+    /// Whether something of the guest's outlives it, so that it must be shut down and not only killed.
+    fn writes_to_foreign_disks(&self) -> bool {
+        let mut disks = self.settings.disks.iter();
+        disks.any(|disk| !disk.is_owned() && !disk.read_only)
+    }
+
+    fn let_guest_unmount(
+        &self,
+        expect: Expect,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+    ) {
+        let mut request = self.request(Command::Halt);
+        request.expect = Some(expect);
+        if let Err(error) = self.ask(&request, HALT_LIMIT, interrupt) {
+            let message = format!(
+                "`{}` did not shut down, and what it wrote last to its disks may be lost: {error}",
+                self.name
+            );
+            progress.report(ProgressEvent::Note(message));
         }
     }
 
