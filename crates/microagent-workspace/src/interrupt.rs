@@ -73,6 +73,24 @@ impl Interrupt {
         self.state().signal
     }
 
+    /// The same, waiting a moment for a signal that is on its way.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a pause between looks, only after a supervisor has died"
+    )]
+    pub(crate) fn requested_within(&self, limit: Duration) -> Option<SignalName> {
+        /// Between two looks; nobody waits here but after a crash.
+        const PAUSE: Duration = Duration::from_millis(5);
+        let deadline = clock::Deadline::after(limit);
+        loop {
+            let requested = self.requested();
+            if requested.is_some() || deadline.remaining().is_zero() {
+                return requested;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// A new size of the caller's terminal; means nothing outside a session.
     pub fn resize(&self, rows: u16, cols: u16) {
         if let Target::Session(control) = &self.state().target {

@@ -5,7 +5,7 @@
 //! response becomes a fault of kind `backend` with its last lines of stderr.
 
 use crate::interrupt::Interrupt;
-use microagent_os::process::{Conversation, ConversationError, Reply, Spawn};
+use microagent_os::process::{Conversation, ConversationError, Exit, Reply, Spawn};
 use microagent_types::BackendName;
 use microagent_types::env_vars::EnvVar;
 use microagent_wire::fault::{Fault, FaultKind};
@@ -21,6 +21,8 @@ const RESPONSE_BYTES_MAX: usize = 16 << 20;
 const STDERR_BYTES_MAX: usize = 64 << 10;
 /// Lines of stderr that a fault carries.
 const STDERR_LINES_MAX: usize = 8;
+/// How much later than a supervisor this process may hear a signal that was sent to both.
+const HEARD_WITHIN: Duration = Duration::from_millis(200);
 
 /// Whoever answers requests for one backend.
 pub trait Supervisor {
@@ -94,7 +96,21 @@ impl SupervisorProgram {
     ) -> Result<Response, Fault> {
         let input = serde_json::to_vec(request).expect("string keys only");
         let reply = self.hold(input, limit, interrupt)?;
-        serde_json::from_slice::<Response>(&reply.stdout).map_err(|_| self.no_response(&reply))
+        serde_json::from_slice::<Response>(&reply.stdout).map_err(|_| {
+            // A signal to the whole group may find a supervisor that does not listen for it yet, and be
+            // heard here a moment after its end.
+            let signal = match reply.exit {
+                Exit::Signal(_) => interrupt.requested_within(HEARD_WITHIN),
+                Exit::Code(_) => interrupt.requested(),
+            };
+            match signal {
+                Some(signal) => {
+                    Fault::new(FaultKind::Interrupted, format!("interrupted by {signal}"))
+                        .with_cause(self.no_response(&reply).message)
+                }
+                None => self.no_response(&reply),
+            }
+        })
     }
 
     /// Hands in bytes and waits for whatever is printed.
@@ -200,6 +216,13 @@ mod tests {
     use std::time::Duration;
 
     fn ask(script: &str) -> Result<super::Response, super::Fault> {
+        ask_interrupted(script, &Interrupt::new())
+    }
+
+    fn ask_interrupted(
+        script: &str,
+        interrupt: &Interrupt,
+    ) -> Result<super::Response, super::Fault> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("supervisor");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -208,8 +231,18 @@ mod tests {
         supervisor.ask(
             &Request::new(Command::Host),
             Duration::from_secs(20),
-            &Interrupt::new(),
+            interrupt,
         )
+    }
+
+    #[test]
+    fn a_supervisor_that_the_callers_signal_has_ended_is_an_interrupt() {
+        let interrupt = Interrupt::new();
+        interrupt.notify(microagent_types::SignalName::INT);
+        let ended = ask_interrupted("kill -INT $$", &interrupt).unwrap_err();
+        assert_eq!(ended.kind, FaultKind::Interrupted);
+        let crashed = ask("kill -SEGV $$").unwrap_err();
+        assert_eq!(crashed.kind, FaultKind::Backend);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::backend_choice::{self, Candidate};
 use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::interrupt::Interrupt;
+use crate::making::check_interrupt;
 use crate::supervisor_client::{SupervisorProgram, accept};
 use microagent_types::backend::HostOs;
 use microagent_types::env_vars::EnvVar;
@@ -51,6 +52,8 @@ pub(crate) fn choose(
         return of_backend(context, backend);
     }
     let surveyed = survey(context, interrupt);
+    // A supervisor that a signal to the whole group has ended is no reason against its backend.
+    check_interrupt(interrupt)?;
     let candidates: Vec<Candidate> = surveyed
         .iter()
         .map(|asked| Candidate {
