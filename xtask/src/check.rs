@@ -1,5 +1,5 @@
 //! `cargo xtask check`: stages 1 and 2 of the pipeline, what a change must pass before any test
-//! runs: format, tidy, supply chain, typos, clippy.
+//! runs: format, tidy, supply chain, typos, clippy, documentation.
 //!
 //! It mends nothing and boots nothing.
 
@@ -79,6 +79,14 @@ pub(crate) fn run_stages(places: &Places, stages: &mut Stages) {
             clippy = clippy.args(["--package", package]);
         }
         clippy.args(["--", "--deny", "warnings"]).ok()?;
+        Ok(Outcome::default())
+    });
+    stages.run("2 documentation", || {
+        cargo(root)
+            // The comments of a command are its help, written for a terminal.
+            .args(["doc", "--quiet", "--workspace", "--no-deps", "--lib"])
+            .env("RUSTDOCFLAGS", "--deny warnings")
+            .ok()?;
         Ok(Outcome::default())
     });
 }

@@ -49,14 +49,6 @@ pub(crate) fn run() -> Result<ExitCode> {
     stages.run("6 real guests under Firecracker", || {
         Ok(firecracker(&places))
     });
-    stages.run("7 documentation", || {
-        cargo(&places)
-            // The comments of a command are its help, written for a terminal.
-            .args(["doc", "--quiet", "--workspace", "--no-deps", "--lib"])
-            .env("RUSTDOCFLAGS", "--deny warnings")
-            .ok()?;
-        Ok(Outcome::default())
-    });
     stages.run("7 benches of the main job", || {
         with_program(&places, "microagent-bench", || {
             let cases = BENCHES.map(str::to_owned);

@@ -4,7 +4,7 @@
 //! Every workspace has a network of its own with the same addresses, so nothing clashes and nothing
 //! has to be handed out. The trouble to keep away is the host's loopback, where control planes
 //! listen: no address of the guest's network may lead there. What a guest may name at all is said in
-//! [`reach`]; what `passt` itself maps to the host depends on what this `passt` knows. Pure but for
+//! [`mod@reach`]; what `passt` itself maps to the host depends on what this `passt` knows. Pure but for
 //! [`observe`], [`socket_pair`], [`relay`] and [`wire`].
 
 use std::ffi::OsString;

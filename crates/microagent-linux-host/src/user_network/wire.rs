@@ -5,7 +5,7 @@
 //!     <── bytes as they come ────────────────────────── passt
 //! ```
 //!
-//! It stands between the two because `passt` goes wherever a frame says (see [`super::reach`]). One
+//! It stands between the two because `passt` goes wherever a frame says (see [`mod@super::reach`]). One
 //! task of the monitor's loop, one buffer a direction; what the other side does not take is not
 //! read. Both descriptors close with it, and with them every way between guest and network.
 
