@@ -123,13 +123,7 @@ pub fn ensure_default(
         (Some(installed), Some(shipped)) if is_current(&installed, &shipped.record) => {
             Ok(installed)
         }
-        (_, Some(shipped)) => {
-            let record = KernelRecord {
-                source: SOURCE_DEFAULT.to_owned(),
-                ..shipped.record
-            };
-            install(folder, &shipped.image, record)
-        }
+        (_, Some(shipped)) => install(folder, &shipped.image, shipped.as_default()),
         (Some(installed), None) => Ok(installed),
         (None, None) => Err(KernelError::Missing { backend, arch }),
     }
@@ -163,11 +157,7 @@ pub fn install_shipped(
 ) -> Result<(InstalledKernel, bool), KernelError> {
     let shipped =
         find_shipped(search_path, backend, arch)?.ok_or(KernelError::Missing { backend, arch })?;
-    let record = KernelRecord {
-        source: SOURCE_DEFAULT.to_owned(),
-        ..shipped.record
-    };
-    replace(folder, &shipped.image, record)
+    replace(folder, &shipped.image, shipped.as_default())
 }
 
 /// Installs the kernel in `file`, in place of whatever is there. Whether that changed anything.
@@ -252,6 +242,16 @@ pub fn shipped_version(
 struct Shipped {
     image: PathBuf,
     record: KernelRecord,
+}
+
+impl Shipped {
+    /// Its record, once it is installed.
+    fn as_default(&self) -> KernelRecord {
+        KernelRecord {
+            source: SOURCE_DEFAULT.to_owned(),
+            ..self.record.clone()
+        }
+    }
 }
 
 /// A kernel that a person put there stays; a default one stays while nothing newer is shipped.

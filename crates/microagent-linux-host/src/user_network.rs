@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use microagent_supervisor::backend::GuestAddresses;
 use microagent_types::Opening;
 
+#[cfg(target_os = "linux")]
+mod carrying;
 pub mod frame;
 #[cfg(target_os = "linux")]
 mod linux;

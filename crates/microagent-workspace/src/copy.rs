@@ -131,24 +131,8 @@ pub fn copy_in(
         CopySource::Path(path) => Source::Tree(HostTree::find(&path, settings.follow_links)?),
         CopySource::Tar(tar) => Source::Tar(tar),
     };
-    let began = clock::monotonic();
-    let timeout = settings.ready_timeout;
-    let files = maintenance::open(
-        context,
-        name,
-        target,
-        Access::Write,
-        timeout,
-        interrupt,
-        progress,
-    )?;
-    let mut copying = Copying {
-        context,
-        name,
-        interrupt,
-        progress,
-        began,
-    };
+    let mut copying = Copying::begin(context, name, interrupt, progress);
+    let files = copying.reach(target, Access::Write, settings.ready_timeout)?;
     let copied = copying.send_to_guest(&files, source, target, settings);
     copying.close(files, copied)
 }
@@ -168,24 +152,8 @@ pub fn copy_out(
     progress: &mut dyn Progress,
 ) -> Result<CopyReport, WorkspaceError> {
     let target = HostTarget::find(target)?;
-    let began = clock::monotonic();
-    let timeout = settings.ready_timeout;
-    let files = maintenance::open(
-        context,
-        name,
-        source,
-        Access::Read,
-        timeout,
-        interrupt,
-        progress,
-    )?;
-    let mut copying = Copying {
-        context,
-        name,
-        interrupt,
-        progress,
-        began,
-    };
+    let mut copying = Copying::begin(context, name, interrupt, progress);
+    let files = copying.reach(source, Access::Read, settings.ready_timeout)?;
     let copied = copying.fetch_from_guest(&files, source, &target, settings);
     copying.close(files, copied)
 }
@@ -204,24 +172,8 @@ pub fn copy_out_tar(
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
 ) -> Result<CopyReport, WorkspaceError> {
-    let began = clock::monotonic();
-    let timeout = settings.ready_timeout;
-    let files = maintenance::open(
-        context,
-        name,
-        source,
-        Access::Read,
-        timeout,
-        interrupt,
-        progress,
-    )?;
-    let mut copying = Copying {
-        context,
-        name,
-        interrupt,
-        progress,
-        began,
-    };
+    let mut copying = Copying::begin(context, name, interrupt, progress);
+    let files = copying.reach(source, Access::Read, settings.ready_timeout)?;
     let copied = copying.tar_of_guest(&files, source, sink, settings);
     copying.close(files, copied)
 }
@@ -234,7 +186,40 @@ struct Copied {
     refused: Vec<Skipped>,
 }
 
-impl Copying<'_> {
+impl<'a> Copying<'a> {
+    fn begin(
+        context: &'a Context,
+        name: &'a WorkspaceName,
+        interrupt: &'a Interrupt,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        Self {
+            context,
+            name,
+            interrupt,
+            progress,
+            began: clock::monotonic(),
+        }
+    }
+
+    /// The way to the files of the guest, by a maintenance boot where none runs.
+    fn reach(
+        &mut self,
+        path: &GuestPath,
+        access: Access,
+        ready_timeout: Option<Duration>,
+    ) -> Result<Files, WorkspaceError> {
+        maintenance::open(
+            self.context,
+            self.name,
+            path,
+            access,
+            ready_timeout,
+            self.interrupt,
+            self.progress,
+        )
+    }
+
     fn close(
         &self,
         files: Files,

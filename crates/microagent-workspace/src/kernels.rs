@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::WorkspaceError;
 use microagent_boot::kernel_store::{self, InstalledKernel, KernelError};
 use microagent_os::fs;
-use microagent_state::paths::StateDirectory;
+use microagent_state::paths::{StateDirectory, StateDirectoryError};
 use microagent_state::{WorkspaceRecord, record_store};
 use microagent_types::{AbsPath, Arch, BackendName, ByteSize, Sha256Hex, WorkspaceName};
 use std::path::PathBuf;
@@ -52,9 +52,10 @@ pub fn list(context: &Context, arch: Arch) -> Result<Vec<Kernel>, WorkspaceError
     let mut kernels = Vec::new();
     for backend in BackendName::ALL {
         if context.backend.is_none_or(|wanted| wanted == backend)
-            && let Some(kernel) = look(&state, backend, arch)?
+            && let Some(installed) =
+                kernel_store::read_installed(&state.kernel_folder(backend, arch))?
         {
-            kernels.push(kernel);
+            kernels.push(describe(&state, backend, arch, installed)?);
         }
     }
     Ok(kernels)
@@ -84,7 +85,7 @@ pub fn path(
     arch: Arch,
 ) -> Result<(PathBuf, bool), WorkspaceError> {
     let state = StateDirectory::at(&context.state_dir);
-    let installed = look(&state, backend, arch)?.is_some();
+    let installed = kernel_store::read_installed(&state.kernel_folder(backend, arch))?.is_some();
     Ok((state.kernel(backend, arch), installed))
 }
 
@@ -111,16 +112,6 @@ pub fn install(
     Ok((describe(&state, backend, arch, installed)?, changed))
 }
 
-fn look(
-    state: &StateDirectory,
-    backend: BackendName,
-    arch: Arch,
-) -> Result<Option<Kernel>, WorkspaceError> {
-    kernel_store::read_installed(&state.kernel_folder(backend, arch))?
-        .map(|installed| describe(state, backend, arch, installed))
-        .transpose()
-}
-
 fn describe(
     state: &StateDirectory,
     backend: BackendName,
@@ -143,11 +134,7 @@ fn users(
     state: &StateDirectory,
     kernel: &InstalledKernel,
 ) -> Result<Vec<WorkspaceName>, WorkspaceError> {
-    let names = match state.list_names() {
-        Ok(names) => names,
-        Err(error) if error.is_not_found() => Vec::new(),
-        Err(error) => return Err(microagent_state::paths::StateDirectoryError::from(error).into()),
-    };
+    let names = state.list_names().map_err(StateDirectoryError::from)?;
     let uses = |name: &WorkspaceName| {
         let path = state.workspace(name).workspace_record();
         matches!(

@@ -15,7 +15,7 @@ use crate::monitor_client::{ask_once, monitor_socket};
 use microagent_machine::facts::Monitor;
 use microagent_machine::reconcile::{Freshness, Verdict, reconcile};
 use microagent_state::facts_reader::{self, Observation, Observer};
-use microagent_state::paths::{StateDirectory, WorkspacePaths};
+use microagent_state::paths::{StateDirectory, StateDirectoryError, WorkspacePaths};
 use microagent_state::{RuntimeRecord, WorkspaceRecord, record_store};
 use microagent_types::{
     BackendName, ByteSize, LabelName, PublishSpec, Timestamp, VcpuCount, WorkspaceId, WorkspaceName,
@@ -110,13 +110,7 @@ pub fn list(context: &Context) -> Result<Vec<Summary>, WorkspaceError> {
         return Ok(Vec::new());
     }
     state.check()?;
-    let names = match state.list_names() {
-        Ok(names) => names,
-        Err(error) if error.is_not_found() => Vec::new(),
-        Err(error) => {
-            return Err(microagent_state::paths::StateDirectoryError::from(error).into());
-        }
-    };
+    let names = state.list_names().map_err(StateDirectoryError::from)?;
     let mut summaries = Vec::with_capacity(names.len());
     // Each thread takes the next name when it is free, so one that waits for a monitor delays nobody.
     let next = AtomicUsize::new(0);

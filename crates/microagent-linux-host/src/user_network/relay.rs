@@ -12,8 +12,8 @@ use std::os::unix::net::{UnixDatagram as StdUnixDatagram, UnixStream as StdUnixS
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixDatagram, UnixStream};
-use tokio::task::JoinHandle;
 
+use super::carrying::Carrying;
 use super::frame::{FRAME_BYTES, HEADER_BYTES, LENGTH_BYTES, complete, frame_length};
 use super::linux;
 use super::reach::Reach;
@@ -21,7 +21,7 @@ use super::reach::Reach;
 /// A relay at work.
 #[derive(Debug)]
 pub struct Relay {
-    task: RefCell<Option<JoinHandle<()>>>,
+    carrying: Carrying,
 }
 
 impl Relay {
@@ -35,38 +35,19 @@ impl Relay {
         wire.set_nonblocking(true)?;
         let (from_passt, to_passt) = UnixStream::from_std(wire)?.into_split();
         let reach = RefCell::new(reach);
-        let task = tokio::task::spawn_local(async move {
-            let outcome = tokio::select! {
+        let carrying = Carrying::start(async move {
+            tokio::select! {
                 outcome = carry_out(&packet, to_passt, &reach) => outcome,
                 outcome = carry_in(from_passt, &packet) => outcome,
                 () = linux::keep_locality(&reach) => Ok(()),
-            };
-            // The network engine's end is told by its own watcher.
-            if let Err(error) = outcome {
-                tracing::info!(%error, "the guest's network ends");
             }
         });
-        Ok(Self {
-            task: RefCell::new(Some(task)),
-        })
+        Ok(Self { carrying })
     }
 
     /// Ends it. No byte crosses once this is done.
     pub async fn cut(&self) {
-        let task = self.task.borrow_mut().take();
-        if let Some(task) = task {
-            task.abort();
-            // It was aborted, or had ended.
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut() {
-            task.abort();
-        }
+        self.carrying.cut().await;
     }
 }
 

@@ -17,8 +17,8 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::task::JoinHandle;
 
+use super::carrying::Carrying;
 use super::linux;
 use super::reach::Reach;
 
@@ -31,7 +31,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// A wire in use.
 #[derive(Debug)]
 pub struct Wire {
-    task: RefCell<Option<JoinHandle<()>>>,
+    carrying: Carrying,
 }
 
 impl Wire {
@@ -41,38 +41,19 @@ impl Wire {
         let (from_vmm, to_vmm) = stream(vmm)?.into_split();
         let (from_passt, to_passt) = stream(passt)?.into_split();
         let reach = RefCell::new(reach);
-        let task = tokio::task::spawn_local(async move {
-            let outcome = tokio::select! {
+        let carrying = Carrying::start(async move {
+            tokio::select! {
                 outcome = carry_out(from_vmm, to_passt, &reach) => outcome,
                 outcome = carry_in(from_passt, to_vmm) => outcome,
                 () = linux::keep_locality(&reach) => Ok(()),
-            };
-            // The end of either side is told by who watches its process.
-            if let Err(error) = outcome {
-                tracing::info!(%error, "the guest's network ends");
             }
         });
-        Ok(Self {
-            task: RefCell::new(Some(task)),
-        })
+        Ok(Self { carrying })
     }
 
     /// Ends it. No byte crosses once this is done; twice is once.
     pub async fn cut(&self) {
-        let task = self.task.borrow_mut().take();
-        if let Some(task) = task {
-            task.abort();
-            // It was aborted, or had ended.
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut() {
-            task.abort();
-        }
+        self.carrying.cut().await;
     }
 }
 
