@@ -17,6 +17,7 @@ mod counts;
 mod cpio;
 mod demo;
 mod e2e;
+mod fuzz;
 mod generate;
 mod guest;
 mod install;
@@ -54,6 +55,8 @@ enum Chore {
     E2e(e2e::Arguments),
     /// Measure the product beside a reference
     Bench(bench::Arguments),
+    /// Look for inputs that break what reads strangers' bytes
+    Fuzz(fuzz::Arguments),
     /// Build release programs and put them under a prefix
     Install(install::Arguments),
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Chore::Check => check::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Generate(arguments) => generate::run(&arguments),
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),

@@ -32,6 +32,13 @@ pub struct ImageConfig {
     pub labels: BTreeMap<String, String>,
 }
 
+impl ImageConfig {
+    /// Reads it from `bytes`, the content of `blob`.
+    pub fn parse(blob: &str, bytes: &[u8]) -> Result<Self, OciError> {
+        Ok(ConfigDocument::parse(blob, bytes)?.config)
+    }
+}
+
 /// The document as it is read.
 #[derive(Debug, Clone)]
 pub(crate) struct ConfigDocument {

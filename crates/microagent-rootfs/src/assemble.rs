@@ -9,12 +9,12 @@ use microagent_ext4::{
     Attribute, ContentId, DeviceNumber, ImageError, ImageSummary, ImageWriter, Metadata, Timestamp,
 };
 use microagent_oci::{CancelToken, Layer, LayerReader, Limits, OciError};
-use microagent_tar::{self as tar, Content, TarError, TarReader};
+use microagent_tar::{self as tar, ByteSource, Content, TarError, TarReader};
 
 use crate::{
-    entry::{EntryKind, EntryPath, LayerEntry, LeadingSlash},
+    entry::{EntryKind, EntryPath, LayerEntry, LeadingSlash, PathError},
     error::RootfsError,
-    flatten::{Flattening, Whiteouts},
+    flatten::{FlattenError, Flattening, Whiteouts},
     progress::{Progress, ProgressStep},
 };
 
@@ -52,14 +52,14 @@ pub fn assemble(
         };
         let reader = layer.open(of_this_layer, cancel)?;
         let mut tar = TarReader::new(reader);
-        let read = one_layer(
+        let read = lay_archive(
             &mut tar,
             &mut flattening,
             &mut writer,
             &mut warnings,
-            &mut |bytes| {
+            &mut |reader: &LayerReader| {
                 progress.at(ProgressStep::Build {
-                    done_bytes: done_bytes + bytes,
+                    done_bytes: done_bytes + reader.stored_bytes_read(),
                     total_bytes,
                 });
             },
@@ -94,19 +94,26 @@ pub fn assemble(
 }
 
 /// Why reading a layer stopped.
-enum Stopped {
+#[derive(Debug)]
+pub enum Stopped {
+    /// It is no archive, or does not come.
     Tar(TarError),
-    Path(crate::entry::PathError),
-    Flatten(crate::flatten::FlattenError),
+    /// An entry has a path that is refused.
+    Path(PathError),
+    /// An entry does not fit to what is there.
+    Flatten(FlattenError),
+    /// What it holds can't be written.
     Image(ImageError),
 }
 
-fn one_layer(
-    tar: &mut TarReader<LayerReader>,
+/// Lays the entries of one archive on what is there and writes the contents of its files. `report`
+/// sees the source from time to time.
+pub fn lay_archive<S: ByteSource>(
+    tar: &mut TarReader<S>,
     flattening: &mut Flattening,
     writer: &mut impl ImageWriter,
     warnings: &mut Warnings,
-    progress: &mut dyn FnMut(u64),
+    report: &mut dyn FnMut(&S),
 ) -> Result<(), Stopped> {
     let mut entries = 0u64;
     while let Some(entry) = tar.next_entry().map_err(Stopped::Tar)? {
@@ -147,7 +154,7 @@ fn one_layer(
             .map_err(Stopped::Flatten)?;
         entries += 1;
         if entries.is_multiple_of(ENTRIES_PER_REPORT) {
-            progress(tar.source().stored_bytes_read());
+            report(tar.source());
         }
     }
     Ok(())
@@ -156,8 +163,8 @@ fn one_layer(
 /// Small files pass in microseconds; telling each would cost more than placing it.
 const ENTRIES_PER_REPORT: u64 = 64;
 
-fn content(
-    tar: &mut TarReader<LayerReader>,
+fn content<S: ByteSource>(
+    tar: &mut TarReader<S>,
     writer: &mut impl ImageWriter,
 ) -> Result<ContentId, Stopped> {
     writer.begin();
@@ -237,8 +244,9 @@ fn settle(
     Err(error)
 }
 
-#[derive(Default)]
-struct Warnings {
+/// What could not be kept, gathered; at most [`WARNINGS_MAX`] sentences.
+#[derive(Debug, Default)]
+pub struct Warnings {
     sentences: Vec<String>,
     more: u64,
 }

@@ -2,7 +2,7 @@
 
 /// How it wants to be convinced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Challenge {
+pub enum Challenge {
     /// Name and password with each request.
     Basic,
     /// A token from somewhere.
@@ -17,7 +17,7 @@ pub(crate) enum Challenge {
 }
 
 /// The first challenge of the headers that we can meet; a token is preferred.
-pub(crate) fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
+pub fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
     let mut basic = None;
     for header in headers {
         let header = header.trim();

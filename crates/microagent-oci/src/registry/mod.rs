@@ -12,7 +12,7 @@
 //! on which sockets wait.
 
 mod auth_file;
-mod challenge;
+pub mod challenge;
 mod client;
 mod credentials;
 mod download;

@@ -1,0 +1,9 @@
+//! Looks for inputs that break `checks/image.rs`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+fuzz_target!(|bytes: &[u8]| checks::image::check(bytes));
