@@ -9,33 +9,24 @@
     reason = "tests look at the world from outside the product's own doors"
 )]
 
-use std::path::{Path, PathBuf};
+mod installed;
+
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Trial};
+use installed::Installed;
 use microagent_test::cli::{Finished, Program, Signal};
-use microagent_test::fake_backend::FakeBackend;
 use microagent_test::filters;
-use microagent_test::home::Home;
-use microagent_test::image::{Image, ImageConfig, Layer, Tool};
+use microagent_test::image::Tool;
 
-/// For processes that end by themselves once they have answered.
-const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 /// For a list with one workspace in it that never answers, on a busy machine.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// For a command that a signal should end.
 const SIGNAL_LIMIT: Duration = Duration::from_secs(20);
-/// Between two looks at them.
-const SETTLE_PAUSE: Duration = Duration::from_millis(20);
-const SUPERVISOR: &str = "microagent-qemu-supervisor";
 
 fn main() -> ExitCode {
-    let own_name = std::env::current_exe().unwrap();
-    if own_name.file_name().is_some_and(|name| name == SUPERVISOR) {
-        return microagent_supervisor::run(&FakeBackend, std::env::args().skip(1));
-    }
-    let tests = trials(&[
+    installed::program(&[
         (
             "both_streams_and_the_code_are_the_guests_own_and_nothing_is_left",
             both_streams_and_the_code_are_the_guests_own_and_nothing_is_left,
@@ -104,97 +95,10 @@ fn main() -> ExitCode {
             "a_data_disk_that_cannot_be_made_leaves_no_workspace",
             a_data_disk_that_cannot_be_made_leaves_no_workspace,
         ),
-    ]);
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
-}
-
-fn trials(tests: &[(&str, fn())]) -> Vec<Trial> {
-    let trial = |(name, test): &(&str, fn())| {
-        let test = *test;
-        Trial::test(*name, move || {
-            test();
-            Ok(())
-        })
-    };
-    tests.iter().map(trial).collect()
-}
-
-/// An installation in a home of its own, and an image with a shell for its command.
-struct Installed {
-    home: Home,
+    ])
 }
 
 impl Installed {
-    fn new() -> Self {
-        let home = Home::new().unwrap();
-        let bin = home.path().join("prefix/bin");
-        let libexec = home.path().join("prefix/libexec");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::create_dir_all(&libexec).unwrap();
-        let built = Path::new(env!("CARGO_BIN_EXE_microagent"));
-        place(built, &bin.join("microagent"));
-        place(&std::env::current_exe().unwrap(), &libexec.join(SUPERVISOR));
-        let arch = match std::env::consts::ARCH {
-            "aarch64" => "arm64",
-            _ => "amd64",
-        };
-        let initramfs = format!("microagent-guestinit-{arch}.cpio");
-        std::fs::write(libexec.join(initramfs), b"no guest reads this").unwrap();
-        let layer = Layer::new()
-            .folder("etc", 0o755)
-            .file("etc/name", 0o644, b"x\n");
-        let config = ImageConfig {
-            command: vec!["/bin/sh".to_owned()],
-            env: vec!["PATH=/usr/bin:/bin".to_owned()],
-            ..ImageConfig::default()
-        };
-        let image = Image::new().layer(layer).config(config);
-        image.write_layout(&home.work_dir().join("image")).unwrap();
-        let installed = Self { home };
-        installed.script("");
-        installed
-    }
-
-    /// What the next guests do: words of the fake backend, in the place of a kernel.
-    fn script(&self, words: &str) {
-        std::fs::write(self.home.work_dir().join("kernel"), words).unwrap();
-    }
-
-    fn microagent(&self, line: &[&str]) -> Program {
-        let program = self.home.path().join("prefix/bin/microagent");
-        Program::at(program).of(&self.home).args(line)
-    }
-
-    fn does(&self, line: &[&str]) -> Finished {
-        self.microagent(line).run().unwrap()
-    }
-
-    /// `run` in a small workspace from the test's image.
-    fn run(&self, flags: &[&str], command: &[&str]) -> Program {
-        let mut line = vec!["run", "--profile", "tiny", "--kernel", "kernel"];
-        line.extend(flags);
-        line.push("oci:image");
-        line.extend(command);
-        self.microagent(&line)
-    }
-
-    /// Creates an idle workspace.
-    fn create(&self, name: &str) {
-        let line = [
-            "create",
-            name,
-            "--image",
-            "oci:image",
-            "--profile",
-            "tiny",
-            "--kernel",
-            "kernel",
-            "--idle",
-        ];
-        let created = self.does(&line).expect_code(0).unwrap();
-        assert_eq!(created.stdout_text(), format!("{name}\n"));
-    }
-
     /// Code, stdout and stderr with everything replaced that differs from run to run.
     fn quoted(&self, finished: &Finished) -> String {
         let code = finished
@@ -207,33 +111,6 @@ impl Installed {
         );
         without_spans(&filters::stable(&text, self.home.path()))
     }
-
-    fn names(&self) -> String {
-        self.does(&["list", "-q"])
-            .expect_code(0)
-            .unwrap()
-            .stdout_text()
-    }
-
-    /// Nothing of this home lives or lies around.
-    fn assert_tidy(&self) {
-        assert_eq!(self.names(), "");
-        // A monitor has answered before it has ended.
-        let patience = std::time::Instant::now() + SETTLE_LIMIT;
-        let mut left = self.home.leftovers();
-        while !left.is_empty() && std::time::Instant::now() < patience {
-            std::thread::sleep(SETTLE_PAUSE);
-            left = self.home.leftovers();
-        }
-        assert_eq!(left, Vec::<String>::new());
-    }
-}
-
-/// A hard link where the file system can, since the programs are large.
-fn place(program: &Path, at: &PathBuf) {
-    std::fs::hard_link(program, at)
-        .or_else(|_| std::fs::copy(program, at).map(|_| ()))
-        .unwrap();
 }
 
 /// `(12 ms)`, `in 12 ms` and `(pid 12)` differ from run to run.

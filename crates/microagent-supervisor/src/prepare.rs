@@ -22,6 +22,7 @@ use microagent_state::{RuntimeRecord, WorkspaceRecord, lease};
 use microagent_types::env_vars::EnvVar;
 use microagent_types::{AbsPath, Arch, WorkspaceId};
 use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::limits::FIRST_BOOT_BYTES_MAX;
 use microagent_wire::supervisor::request::{Problem, usage_fault};
 use microagent_wire::supervisor::spec::{Config, DiskFormat as WireFormat};
 use std::path::Path;
@@ -43,6 +44,9 @@ pub(crate) fn prepare(context: &mut Context<'_>) -> Result<(), Fault> {
     let config = config_of(context)?;
     let spec = spec_for(context, *config)?;
     check_spec(context, &spec)?;
+    for entry in &spec.files {
+        check_file(&entry.source, "archive", FIRST_BOOT_BYTES_MAX)?;
+    }
     let expected = context.request.expect.and_then(|expect| expect.id);
     if let Some(observed) = existing(context)? {
         let same = expected == Some(observed.workspace.value.id);
@@ -136,7 +140,7 @@ pub(crate) fn check_spec(
     for warning in &ready.warnings {
         context.warn(warning.clone());
     }
-    named_files(spec)?;
+    named_files(context, spec)?;
     if let Ok(Some(kind)) = fs::network_file_system(context.directory.root()) {
         let message = format!("the state directory is on a network file system ({kind})");
         return Err(Fault::new(FaultKind::Unsupported, message)
@@ -155,7 +159,7 @@ pub(crate) fn confinement_demand() -> Result<ConfinementDemand, Fault> {
     })
 }
 
-fn named_files(spec: &MachineSpec) -> Result<(), Fault> {
+fn named_files(context: &Context<'_>, spec: &MachineSpec) -> Result<(), Fault> {
     check_file(&spec.kernel.path, "kernel", KERNEL_BYTES_MAX)?;
     check_file(&spec.initramfs.path, "initramfs", INITRAMFS_BYTES_MAX)?;
     // A disk that has been made needs its image no more, which may be gone by now.
@@ -166,6 +170,38 @@ fn named_files(spec: &MachineSpec) -> Result<(), Fault> {
     }
     for disk in &spec.disks {
         check_file(&disk.path, &format!("disk `{}`:", disk.name), u64::MAX)?;
+    }
+    first_boot_files(context, spec)
+}
+
+/// They lie in the workspace's own folder, from where they are removed once they are delivered. A start
+/// after that finds none.
+fn first_boot_files(context: &Context<'_>, spec: &MachineSpec) -> Result<(), Fault> {
+    let folder = context.paths.files();
+    let mut left = FIRST_BOOT_BYTES_MAX;
+    for (index, entry) in spec.files.iter().enumerate() {
+        let source = &entry.source;
+        let wrong = |message: String| {
+            Fault::new(FaultKind::Usage, message).with_details(|details| {
+                details.path = Some(format!("config.files[{index}].source"));
+            })
+        };
+        if source.as_path().parent() != Some(folder.as_path()) {
+            let folder = folder.display();
+            return Err(wrong(format!("`{source}` does not lie in `{folder}`")));
+        }
+        let Ok(found) = fs::metadata(source.as_path()) else {
+            continue;
+        };
+        if !found.is_file() {
+            return Err(wrong(format!("`{source}` is not a file")));
+        }
+        left = left.checked_sub(found.len()).ok_or_else(|| {
+            let limit = FIRST_BOOT_BYTES_MAX;
+            wrong(format!(
+                "the files of the first boot have more than {limit} bytes"
+            ))
+        })?;
     }
     Ok(())
 }

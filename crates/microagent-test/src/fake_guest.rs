@@ -5,6 +5,8 @@
 //! signals is what a guest would show. It must stay a peer: it shares the messages with the monitor and
 //! nothing else.
 
+mod files;
+
 use microagent_types::Timestamp;
 use microagent_wire::fault::FaultKind;
 use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame, write_frame};
@@ -121,6 +123,12 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
     if script.stuck_in_boot {
         let _ = ended.recv();
         return GuestEnd::Silent;
+    }
+    if let Some(announced) = &spec.files {
+        let Ok((entries, bytes)) = files::deliver(&mut reader, announced) else {
+            return GuestEnd::Reset;
+        };
+        say(&GuestMessage::FilesDelivered { entries, bytes });
     }
     say(&GuestMessage::Ready(Ready {
         uptime_ms: uptime(),
@@ -261,6 +269,9 @@ pub fn serve_session(mut stream: UnixStream) -> std::io::Result<()> {
             write_frame(&mut stream, &accepted)?;
             run_command(stream, exec)
         }
+        Service::Read { path, .. } => files::read(stream, &path),
+        Service::Write { path, .. } => files::write(stream, &path),
+        Service::Stat { path, .. } => files::stat(stream, &path),
         Service::Forward { port, .. } => {
             match std::net::TcpStream::connect(("127.0.0.1", port.get())) {
                 Ok(target) => {

@@ -34,3 +34,7 @@ pub const GUEST_TEXT_BYTES_MAX: usize = 1024;
 pub const NOTE_BYTES_MAX: usize = 1024;
 /// Most bytes of one stream kept in an outcome unless told otherwise.
 pub const OUTPUT_BYTES_DEFAULT: u64 = 10 << 20;
+/// Most bytes of all archives that a guest is given at its first boot.
+pub const FIRST_BOOT_BYTES_MAX: u64 = 256 << 20;
+/// Most archives that a guest is given at its first boot.
+pub const FIRST_BOOT_ARCHIVES_MAX: usize = 256;

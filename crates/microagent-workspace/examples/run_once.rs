@@ -51,6 +51,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             ..WorkloadSettings::default()
         },
         disks: Vec::new(),
+        files: Vec::new(),
+        copy_out: Vec::new(),
         size: SizeSettings {
             profile: Profile::Small,
             ..SizeSettings::default()

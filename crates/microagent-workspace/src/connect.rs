@@ -113,7 +113,7 @@ fn shell(
         service: Service::Shell(request),
         loss: MonitorLoss::Survives,
     };
-    in_session(context, &existing.paths, session, streams, interrupt)
+    in_session(context, &existing.paths, session, streams, interrupt, || ())
         .map_err(|error| with_state(context, name, interrupt, error))
 }
 

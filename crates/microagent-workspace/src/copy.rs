@@ -8,6 +8,12 @@
 //! Where things land is decided here, by the rules that people know from other tools: a target that is
 //! a folder takes the source under its own name, `SOURCE/.` is what the source holds.
 
+mod host_target;
+mod host_tree;
+
+pub(crate) use host_target::HostTarget;
+pub(crate) use host_tree::HostTree;
+
 use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::exec::with_state;
@@ -19,7 +25,6 @@ use crate::maintenance::{self, Access, Files};
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
 use microagent_os::clock;
 use microagent_tar::{ByteSource as _, TarReader};
-use microagent_tree::folder::{Folder, Kind, parent_of};
 use microagent_tree::pack::{Links, Mounts, PackOptions, PackOwner, Packer, entry_errno};
 use microagent_tree::unpack::{
     AttributeChoice, Powers, UnpackError, UnpackOptions, UnpackOwner, Unpacked, unpack,
@@ -155,6 +160,33 @@ pub fn copy_out(
     let mut copying = Copying::begin(context, name, interrupt, progress);
     let files = copying.reach(source, Access::Read, settings.ready_timeout)?;
     let copied = copying.fetch_from_guest(&files, source, &target, settings);
+    copying.close(files, copied)
+}
+
+/// The same of a guest that is known to run.
+pub(crate) fn copy_out_of_running(
+    context: &Context,
+    name: &WorkspaceName,
+    files: Files,
+    source: &GuestPath,
+    target: &Path,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<CopyReport, WorkspaceError> {
+    let target = HostTarget::find(target)?;
+    let settings = CopyOutSettings {
+        keep_owner: false,
+        bytes_max: Some(BYTES_MAX_DEFAULT),
+        ready_timeout: None,
+    };
+    let mut copying = Copying {
+        context,
+        name,
+        interrupt,
+        progress,
+        began: clock::monotonic(),
+    };
+    let copied = copying.fetch_from_guest(&files, source, &target, &settings);
     copying.close(files, copied)
 }
 
@@ -429,47 +461,6 @@ enum Source {
     Tar(Box<dyn Read>),
 }
 
-/// A file or folder of this host.
-struct HostTree {
-    folder: Folder,
-    name: Vec<u8>,
-    /// What it is called where it lands in a folder; none for what it holds.
-    own_name: Option<Vec<u8>>,
-    is_folder: bool,
-    shown: String,
-}
-
-impl HostTree {
-    fn find(path: &Path, follow_links: bool) -> Result<Self, WorkspaceError> {
-        let shown = path.display().to_string();
-        let text = path.to_string_lossy();
-        let contents = is_contents(&text);
-        let failed = |error: io::Error| host_fault(&shown, &error);
-        // A name that ends in a slash means the folder, also where a link leads to it.
-        let whole = if contents || text.ends_with('/') || path.file_name().is_none() || follow_links
-        {
-            microagent_os::fs::canonical(path).map_err(WorkspaceError::Files)?
-        } else {
-            path.to_owned()
-        };
-        let (folder, name) = parent_of(&whole).map_err(failed)?;
-        let name = name.map_or_else(|| b".".to_vec(), std::ffi::CString::into_bytes);
-        let kind = folder.kind_of(&name).map_err(failed)?;
-        let kind = kind.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let own_name = path.file_name().filter(|_| !contents).map_or_else(
-            || (!contents && name != b".").then(|| name.clone()),
-            |own| Some(own.as_encoded_bytes().to_vec()),
-        );
-        Ok(Self {
-            folder,
-            name,
-            own_name,
-            is_folder: kind == Kind::Directory,
-            shown,
-        })
-    }
-}
-
 /// Where a tree lands in the guest: packed under `name`, or without a name of its own.
 struct GuestPlace {
     folder: GuestPath,
@@ -609,130 +600,6 @@ fn pass_on(
     Ok(())
 }
 
-/// A place of this host.
-struct HostTarget {
-    path: PathBuf,
-    is_folder: bool,
-    is_there: bool,
-}
-
-/// Where a guest's entry lands.
-struct Landing {
-    folder: Folder,
-    /// The folder was made for this copy.
-    is_new: bool,
-    /// The name of the one file.
-    single: Option<Vec<u8>>,
-}
-
-impl HostTarget {
-    fn find(path: &Path) -> Result<Self, WorkspaceError> {
-        let is_folder = microagent_os::fs::is_folder(path);
-        let is_there = is_folder || microagent_os::fs::is_present(path);
-        let shown = path.display();
-        if !is_there && path.to_string_lossy().ends_with('/') {
-            let message = format!("there is no folder `{shown}`");
-            let hint = "leave out the last slash to make it, or make it first";
-            return Err(Fault::new(FaultKind::NotFound, message)
-                .with_hint(hint)
-                .into());
-        }
-        if !is_folder {
-            parent_of(path).map_err(|error| host_fault(&shown.to_string(), &error))?;
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            is_folder,
-            is_there,
-        })
-    }
-
-    fn landing(&self, source: &GuestPath, kind: FileType) -> Result<Landing, WorkspaceError> {
-        let shown = self.path.display().to_string();
-        let failed = |error: io::Error| host_fault(&shown, &error);
-        let own_name = guest_name(source);
-        if kind != FileType::Directory {
-            let (folder, name) = if self.is_folder {
-                let name = own_name.unwrap_or_default();
-                (Folder::open(&self.path).map_err(failed)?, name)
-            } else {
-                let (folder, name) = parent_of(&self.path).map_err(failed)?;
-                (
-                    folder,
-                    name.map_or_else(Vec::new, std::ffi::CString::into_bytes),
-                )
-            };
-            return Ok(Landing {
-                folder,
-                is_new: false,
-                single: Some(name),
-            });
-        }
-        if self.is_there && !self.is_folder {
-            let message = format!("`{shown}` is no folder, and `{source}` is one");
-            return Err(Fault::new(FaultKind::Usage, message).into());
-        }
-        let (above, name) = match (self.is_folder, own_name) {
-            (true, None) => {
-                return Ok(Landing {
-                    folder: Folder::open(&self.path).map_err(failed)?,
-                    is_new: false,
-                    single: None,
-                });
-            }
-            (true, Some(name)) => (Folder::open(&self.path).map_err(failed)?, name),
-            (false, _) => {
-                let (folder, name) = parent_of(&self.path).map_err(failed)?;
-                (
-                    folder,
-                    name.map_or_else(Vec::new, std::ffi::CString::into_bytes),
-                )
-            }
-        };
-        let is_new = match above.make_folder(&name) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(failed(error)),
-        };
-        Ok(Landing {
-            folder: above.enter(&name).map_err(failed)?,
-            is_new,
-            single: None,
-        })
-    }
-}
-
-/// Whether a path means what a folder holds.
-fn is_contents(path: &str) -> bool {
-    path == "." || path.ends_with("/.")
-}
-
-/// The name that a guest's path ends in; none for a root, and for what a folder holds.
-fn guest_name(path: &GuestPath) -> Option<Vec<u8>> {
-    if is_contents(path.as_str()) {
-        return None;
-    }
-    let name = path.as_str().trim_end_matches('/').rsplit('/').next();
-    let name = name.filter(|name| !matches!(*name, "" | "." | ".."))?;
-    Some(name.as_bytes().to_vec())
-}
-
-fn host_fault(path: &str, error: &io::Error) -> WorkspaceError {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound => FaultKind::NotFound,
-        io::ErrorKind::PermissionDenied => FaultKind::Denied,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::Resource,
-        _ => FaultKind::Usage,
-    };
-    let message = match kind {
-        FaultKind::NotFound => format!("there is no `{path}` on this host"),
-        _ => format!("`{path}` on this host can't be used"),
-    };
-    Fault::new(kind, message)
-        .with_cause(error.to_string())
-        .into()
-}
-
 fn too_much(limit: u64, counts: &Counts) -> WorkspaceError {
     let message = format!(
         "more than {limit} bytes would be copied; {} files with {} bytes are complete",
@@ -767,4 +634,25 @@ fn session_error(
         },
         other => Err(other),
     }
+}
+
+/// Whether a path means what a folder holds.
+fn is_contents(path: &str) -> bool {
+    path == "." || path.ends_with("/.")
+}
+
+pub(crate) fn host_fault(path: &str, error: &io::Error) -> WorkspaceError {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => FaultKind::NotFound,
+        io::ErrorKind::PermissionDenied => FaultKind::Denied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::Resource,
+        _ => FaultKind::Usage,
+    };
+    let message = match kind {
+        FaultKind::NotFound => format!("there is no `{path}` on this host"),
+        _ => format!("`{path}` on this host can't be used"),
+    };
+    Fault::new(kind, message)
+        .with_cause(error.to_string())
+        .into()
 }

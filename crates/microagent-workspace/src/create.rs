@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
 use crate::existing;
+use crate::files::{FileSettings, FoundFiles};
 use crate::image_ready::{self, PullSettings, Wanted};
 use crate::interrupt::Interrupt;
 use crate::making::{Lasting, Making, check_interrupt};
@@ -51,6 +52,8 @@ pub struct CreateSettings {
     pub labels: BTreeMap<LabelName, String>,
     /// Data disks, at most eight, in the order of their devices.
     pub disks: Vec<DiskSettings>,
+    /// Files of this host that the guest starts with, 256 MiB in all.
+    pub files: Vec<FileSettings>,
     /// A kernel in place of the default one.
     pub kernel: Option<AbsPath>,
 }
@@ -89,6 +92,7 @@ pub struct CreateReport {
 ///     labels: Default::default(),
 ///     kernel: None,
 ///     disks: Default::default(),
+///     files: Default::default(),
 /// };
 /// let report = create(&context, &settings, &mut Silent, &interrupt)?;
 /// assert_eq!(report.workspace.state, "prepared");
@@ -107,6 +111,7 @@ pub fn create(
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
     existing::check_free(context, &settings.name)?;
+    let files = FoundFiles::find(&settings.files)?;
     check_interrupt(interrupt)?;
     let disk_size = settings.size.disk_size();
     let wanted = Wanted {
@@ -126,6 +131,7 @@ pub fn create(
         image: &image,
         size: settings.size,
         disks: &settings.disks,
+        files: &files,
         network: &settings.network,
         hostname: settings.hostname.as_ref(),
         labels: &settings.labels,

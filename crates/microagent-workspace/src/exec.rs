@@ -103,7 +103,8 @@ pub fn exec(
         terminal: settings.tty.is_some(),
         loss: MonitorLoss::Survives,
     };
-    let outcome = in_session(context, &existing.paths, session, streams, interrupt);
+    let paths = &existing.paths;
+    let outcome = in_session(context, paths, session, streams, interrupt, || ());
     outcome.map_err(|error| with_state(context, name, interrupt, error))
 }
 
@@ -142,13 +143,15 @@ pub(crate) enum MonitorLoss {
     EndsVmUntilExit,
 }
 
-/// One command as one session.
+/// One command as one session. What comes `after` its end is done while the session still stands: a VM
+/// that is bound to it lives so long.
 pub(crate) fn in_session(
     context: &Context,
     paths: &WorkspacePaths,
     wanted: OneSession,
     streams: RunStreams<'_>,
     interrupt: &Interrupt,
+    after: impl FnOnce(),
 ) -> Result<CommandOutcome, WorkspaceError> {
     let loss = wanted.loss;
     let service = ServiceRequest {
@@ -169,12 +172,16 @@ pub(crate) fn in_session(
     if let Some(stdin) = streams.stdin {
         session.feed(stdin);
     }
+    let mut ended_at = None;
     let exit = session.run(streams.sink, |number| {
+        ended_at = Some(clock::now());
         if let (MonitorLoss::EndsVmUntilExit, Some(number)) = (loss, number) {
             let release = MonitorRequest::new(MonitorOp::Release { number });
             // A session that is over already needs no release.
             let _ = ask_once(&socket, &release, RELEASE_LIMIT);
         }
+        interrupt.work_goes_on();
+        after();
     });
     interrupt.work_goes_on();
     if let (Err(SessionError::Closed), Some(signal)) = (&exit, interrupt.requested()) {
@@ -187,7 +194,7 @@ pub(crate) fn in_session(
         stderr_bytes: exit.stderr_bytes,
         incomplete: exit.incomplete,
         started_at,
-        ended_at: clock::now(),
+        ended_at: ended_at.unwrap_or(started_at),
     })
 }
 

@@ -83,11 +83,7 @@ pub(crate) fn open(
         initiator: context.initiator.clone(),
     };
     match workspace.state.as_str() {
-        "running" | "starting" => Ok(Files {
-            door,
-            via: Via::Live,
-            ended: true,
-        }),
+        "running" | "starting" => Ok(Files::of_running(door)),
         "prepared" | "halted" | "stopped" | "failed" => {
             let note = format!(
                 "`{name}` is {}; it is booted without network for this copy",
@@ -201,6 +197,15 @@ fn boot(
 }
 
 impl Files {
+    /// The way to a guest that is known to run.
+    pub(crate) fn of_running(door: Door) -> Self {
+        Self {
+            door,
+            via: Via::Live,
+            ended: true,
+        }
+    }
+
     /// What the end of the copy's session means: a guest that runs for itself runs on.
     pub(crate) fn binding(&self) -> Binding {
         match self.via {

@@ -4,6 +4,7 @@ use crate::begun::Begun;
 use crate::context::Context;
 use crate::disks::{self, DiskSettings};
 use crate::error::WorkspaceError;
+use crate::files::FoundFiles;
 use crate::image_ready::ReadyImage;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, PhaseScope, Progress};
@@ -33,7 +34,6 @@ pub(crate) enum Lasting {
 }
 
 /// A workspace to be made, everything about it decided.
-#[derive(Debug)]
 pub(crate) struct Making<'a> {
     pub(crate) context: &'a Context,
     pub(crate) supervisor: &'a SupervisorProgram,
@@ -42,6 +42,7 @@ pub(crate) struct Making<'a> {
     pub(crate) image: &'a ReadyImage,
     pub(crate) size: SizeSettings,
     pub(crate) disks: &'a [DiskSettings],
+    pub(crate) files: &'a FoundFiles,
     pub(crate) network: &'a NetworkSettings,
     pub(crate) hostname: Option<&'a WorkspaceName>,
     pub(crate) labels: &'a BTreeMap<LabelName, String>,
@@ -66,12 +67,10 @@ impl Making<'_> {
         }
         let mut request = request(self.context, self.name, Command::Prepare);
         request.config = Some(Box::new(config));
-        let begun = if self.disks.iter().any(DiskSettings::is_owned) {
-            Some(Begun::begin(&paths)?)
-        } else {
-            None
-        };
+        let owns_files = self.disks.iter().any(DiskSettings::is_owned) || !self.files.is_empty();
+        let begun = owns_files.then(|| Begun::begin(&paths)).transpose()?;
         if let Some(begun) = &begun {
+            self.files.pack(&paths, progress)?;
             disks::make_owned(self.disks, &paths, progress, interrupt)?;
             request.request_id = Some(begun.request_id());
             request.expect = Some(Expect {
@@ -105,6 +104,7 @@ impl Making<'_> {
                 .iter()
                 .map(|disk| disk.config(paths))
                 .collect::<Result<_, _>>()?,
+            files: self.files.configs(paths)?,
             hostname: self.hostname.cloned(),
             workload: self.workload.clone(),
             env: self.env.clone(),

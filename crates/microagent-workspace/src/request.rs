@@ -9,8 +9,8 @@ use microagent_types::{
     PublishSpec, WorkspaceName,
 };
 use microagent_wire::supervisor::spec::{
-    Config, DiskConfig, DiskFormat, HashedFile, ImageRecord, KernelFile, MediationConfig,
-    NetworkConfig, NetworkMode, PublishConfig, RootDiskConfig, WorkloadConfig,
+    Config, DiskConfig, DiskFormat, FileConfig, HashedFile, ImageRecord, KernelFile,
+    MediationConfig, NetworkConfig, NetworkMode, PublishConfig, RootDiskConfig, WorkloadConfig,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -51,6 +51,7 @@ pub(crate) struct NewWorkspace<'a> {
     pub(crate) image: &'a ReadyImage,
     pub(crate) size: SizeSettings,
     pub(crate) disks: Vec<DiskConfig>,
+    pub(crate) files: Vec<FileConfig>,
     pub(crate) hostname: Option<WorkspaceName>,
     pub(crate) workload: Option<WorkloadConfig>,
     pub(crate) env: Environment,
@@ -88,7 +89,7 @@ impl NewWorkspace<'_> {
             hostname: self.hostname.clone(),
             workload: self.workload.clone(),
             env: self.env.clone(),
-            files: Vec::new(),
+            files: self.files.clone(),
             network: NetworkConfig {
                 mode: self.network.mode,
                 dns: self.network.dns.clone(),

@@ -9,16 +9,21 @@
 //! because its log is the evidence.
 
 use crate::context::Context;
+use crate::copy::{self, CopyReport, HostTarget};
 use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
 use crate::exec::{MonitorLoss, OneSession, in_session};
 use crate::existing;
+use crate::file_session::Door;
+use crate::files::{FileSettings, FoundFiles};
 use crate::generated_name;
 use crate::guest_session::SessionSink;
 use crate::image_ready::{self, PullSettings, ReadyImage, Wanted};
 use crate::interrupt::Interrupt;
 use crate::leftovers;
+use crate::maintenance::Files;
 use crate::making::{Lasting, Making, check_interrupt, request};
+use crate::monitor_client::monitor_socket;
 use crate::outcome::CommandOutcome;
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
 use crate::request::NetworkSettings;
@@ -37,6 +42,7 @@ use microagent_wire::supervisor::request::{Command, Expect, Options, Request};
 use microagent_wire::supervisor::response::Response;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Until a guest is ready when nothing is said: the supervisor's own limit under emulation.
@@ -77,6 +83,10 @@ pub struct RunSettings {
     pub labels: BTreeMap<LabelName, String>,
     /// Data disks, at most eight, in the order of their devices.
     pub disks: Vec<DiskSettings>,
+    /// Files of this host that the guest starts with, 256 MiB in all.
+    pub files: Vec<FileSettings>,
+    /// What is copied out of the guest when the command has ended, whatever its code.
+    pub copy_out: Vec<CopyOut>,
     /// A kernel in place of the default one.
     pub kernel: Option<AbsPath>,
     /// The limit for the command alone.
@@ -89,6 +99,24 @@ pub struct RunSettings {
     pub tty: Option<Tty>,
     /// Most bytes of each stream that the guest sends; the rest is counted and dropped there.
     pub output_limit_bytes: Option<u64>,
+}
+
+/// What is copied out of the guest of a run, by the rules of [`copy_out`](crate::copy::copy_out).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOut {
+    /// A file or folder of the guest.
+    pub source: GuestPath,
+    /// Where it goes on this host.
+    pub target: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct CopiedOut {
+    /// What was wanted.
+    pub copy: CopyOut,
+    /// How much it was, or why it failed.
+    pub result: Result<CopyReport, WorkspaceError>,
 }
 
 /// Where a command's input comes from and its output goes.
@@ -126,7 +154,7 @@ pub struct RunTimings {
 }
 
 /// What came of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RunReport {
     /// The workspace.
     pub workspace: WorkspaceName,
@@ -144,6 +172,8 @@ pub struct RunReport {
     pub argv: Vec<String>,
     /// How it ended.
     pub outcome: CommandOutcome,
+    /// What was copied out then, in the order of the settings.
+    pub copied_out: Vec<CopiedOut>,
     /// How long it took.
     pub timings: RunTimings,
 }
@@ -167,6 +197,11 @@ pub fn run(
     leftovers::sweep(context, progress, interrupt);
     if let Some(name) = &settings.name {
         existing::check_free(context, name)?;
+    }
+    let files = FoundFiles::find(&settings.files)?;
+    for copy in &settings.copy_out {
+        // Where it should go is known to be possible before anything is done for it.
+        HostTarget::find(&copy.target)?;
     }
     check_interrupt(interrupt)?;
     let disk_size = settings.size.disk_size();
@@ -192,6 +227,7 @@ pub fn run(
         state: &state,
         name,
         image: &image,
+        files,
     };
     run.perform(&workload, hold, streams, progress, interrupt, began)
 }
@@ -204,6 +240,7 @@ struct Run<'a> {
     state: &'a StateDirectory,
     name: WorkspaceName,
     image: &'a ReadyImage,
+    files: FoundFiles,
 }
 
 impl Run<'_> {
@@ -227,7 +264,10 @@ impl Run<'_> {
         // The VM may read from the image's own disk, and has it open by now.
         drop(hold);
         let boot_ms = ms_since(boot_began);
-        let result = self.command(workload, streams, interrupt);
+        let mut copied_out = Vec::new();
+        let result = self.command(workload, streams, interrupt, || {
+            copied_out = self.copy_out(progress, interrupt);
+        });
         let kept = self.end(expect, progress);
         Ok(RunReport {
             workspace: self.name.clone(),
@@ -240,6 +280,7 @@ impl Run<'_> {
                 .and_then(|workspace| workspace.accelerator),
             argv: workload.argv.clone(),
             outcome: result?,
+            copied_out,
             timings: RunTimings {
                 resolve_ms: self.image.timings.resolve_ms,
                 download_ms: self.image.timings.download_ms,
@@ -266,6 +307,7 @@ impl Run<'_> {
             image: self.image,
             size: settings.size,
             disks: &settings.disks,
+            files: &self.files,
             network: &settings.network,
             hostname: settings.hostname.as_ref(),
             labels: &settings.labels,
@@ -332,6 +374,7 @@ impl Run<'_> {
         workload: &Workload,
         streams: RunStreams<'_>,
         interrupt: &Interrupt,
+        after: impl FnOnce(),
     ) -> Result<CommandOutcome, WorkspaceError> {
         let settings = self.settings;
         let exec = ExecRequest {
@@ -354,7 +397,38 @@ impl Run<'_> {
                 Keep::Nothing | Keep::Halted => MonitorLoss::EndsVmUntilExit,
             },
         };
-        in_session(self.context, &self.paths(), session, streams, interrupt)
+        let paths = self.paths();
+        in_session(self.context, &paths, session, streams, interrupt, after)
+    }
+
+    /// Each by itself: one that fails keeps no other from being copied.
+    fn copy_out(&self, progress: &mut dyn Progress, interrupt: &Interrupt) -> Vec<CopiedOut> {
+        let mut copied = Vec::new();
+        for copy in &self.settings.copy_out {
+            let result = self.copy_one_out(copy, progress, interrupt);
+            copied.push(CopiedOut {
+                copy: copy.clone(),
+                result,
+            });
+        }
+        copied
+    }
+
+    fn copy_one_out(
+        &self,
+        copy: &CopyOut,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<CopyReport, WorkspaceError> {
+        check_interrupt(interrupt)?;
+        let files = Files::of_running(Door {
+            socket: monitor_socket(&self.paths())?,
+            boot: None,
+            initiator: self.context.initiator.clone(),
+        });
+        let (name, source, target) = (&self.name, &copy.source, &copy.target);
+        let context = self.context;
+        copy::copy_out_of_running(context, name, files, source, target, interrupt, progress)
     }
 
     /// Ends the VM and, unless the workspace is kept, removes it. Whether it is still there.

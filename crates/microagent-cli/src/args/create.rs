@@ -15,7 +15,7 @@ use super::workspace::WorkspaceArgs;
 Examples:
   microagent create web --image oci:./image
   microagent create dev --image rootfs:base.tar.gz --idle --profile small
-  microagent create job --image oci:./image -- python3 -m job"
+  microagent create job --image oci:./image --copy-in ./job:/srv/job -- python3 -m job"
 )]
 pub(crate) struct CreateArgs {
     /// Name of the workspace

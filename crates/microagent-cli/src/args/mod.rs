@@ -4,6 +4,7 @@
 
 mod completions;
 mod connect;
+mod copies;
 mod cp;
 mod create;
 mod doctor;
@@ -36,6 +37,7 @@ use microagent_wire::fault::Fault;
 
 pub(crate) use completions::{CompleteArgs, CompleteKind, CompletionsArgs};
 pub(crate) use connect::ConnectArgs;
+pub(crate) use copies::{CopyInArg, CopyOutArg};
 pub(crate) use cp::CpArgs;
 pub(crate) use create::CreateArgs;
 pub(crate) use doctor::{DoctorArgs, HostArgs};

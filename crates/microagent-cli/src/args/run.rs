@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueHint};
 use microagent_types::{Span, WorkspaceName};
 
+use super::copies::CopyOutArg;
 use super::session::SessionArgs;
 use super::workspace::WorkspaceArgs;
 
@@ -17,7 +18,7 @@ use super::workspace::WorkspaceArgs;
     override_usage = "microagent run [FLAGS] IMAGE [COMMAND [ARG...]]",
     after_help = "\
 Examples:
-  microagent run oci:./image uname -a
+  microagent run --copy-in ./src:/work --copy-out /work/out:./out oci:./image make -C /work
   echo hello | microagent run -i oci-archive:image.tar tr a-z A-Z
   microagent run -it docker-archive:image.tar sh
   microagent run --timeout 5s --json rootfs:base.tar.gz sleep 60"
@@ -42,6 +43,10 @@ pub(crate) struct RunArgs {
     /// Longest time for the boot [default: 60s, 300s when emulated]
     #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     pub(crate) ready_timeout: Option<Span>,
+
+    /// Copy this out when the command has ended, whatever its code
+    #[arg(long, value_name = "GUEST:HOST")]
+    pub(crate) copy_out: Vec<CopyOutArg>,
 
     /// Keep the workspace, halted, after the command
     #[arg(long, conflicts_with = "rm")]

@@ -9,6 +9,7 @@ use microagent_types::{
 };
 use microagent_workspace::{Profile, PullPolicy};
 
+use super::copies::CopyInArg;
 use super::environment::EnvironmentArgs;
 use super::network::NetworkArgs;
 
@@ -50,6 +51,10 @@ pub(crate) struct WorkspaceArgs {
     /// A data disk: NAME=SIZE:/MOUNT, NAME=./disk.ext4:/MOUNT or NAME=FILE.tar:/MOUNT, :ro behind it
     #[arg(long = "disk", value_name = "SPEC", help_heading = SIZE)]
     pub(crate) disks: Vec<DiskSpec>,
+
+    /// A file or folder of this host that it starts with, 256 MiB in all; DST is what it becomes
+    #[arg(long, value_name = "SRC:/DST")]
+    pub(crate) copy_in: Vec<CopyInArg>,
 
     /// Variables of the command.
     #[command(flatten)]

@@ -56,6 +56,7 @@ fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Fa
         idle: if args.idle { Idle::Yes } else { Idle::No },
         size: new.size,
         disks: new.disks,
+        files: new.files,
         network: new.network,
         hostname: new.hostname,
         labels: new.labels,

@@ -8,13 +8,13 @@ use std::path::Path;
 use microagent_types::label::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
 use microagent_types::{AbsPath, DiskContent, DiskSpec, LabelName, WorkspaceName};
 use microagent_wire::fault::Fault;
-use microagent_workspace::PullSettings;
 use microagent_workspace::disks::{DiskSettings, DiskSource};
 use microagent_workspace::request::{MediationSettings, NetworkSettings};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
+use microagent_workspace::{FileSettings, PullSettings};
 
 use super::session::environment;
-use crate::args::{MediationArg, NetworkArgs, WorkspaceArgs, invalid_text};
+use crate::args::{CopyInArg, MediationArg, NetworkArgs, WorkspaceArgs, invalid_text};
 use crate::error::{Failure, usage};
 use crate::settings::absolute;
 
@@ -24,6 +24,7 @@ pub(super) struct NewWorkspace {
     pub(super) workload: WorkloadSettings,
     pub(super) size: SizeSettings,
     pub(super) disks: Vec<DiskSettings>,
+    pub(super) files: Vec<FileSettings>,
     pub(super) network: NetworkSettings,
     pub(super) hostname: Option<WorkspaceName>,
     pub(super) labels: BTreeMap<LabelName, String>,
@@ -58,6 +59,7 @@ pub(super) fn resolve(args: WorkspaceArgs, command: Vec<String>) -> Result<NewWo
             disk: args.disk_size,
         },
         disks: args.disks.into_iter().map(disk).collect::<Result<_, _>>()?,
+        files: args.copy_in.into_iter().map(file).collect(),
         network: network(args.network),
         hostname: args.hostname,
         labels: labels(&args.labels)?,
@@ -96,6 +98,13 @@ fn disk(spec: DiskSpec) -> Result<DiskSettings, Failure> {
         mount: spec.mount,
         read_only: spec.read_only,
     })
+}
+
+fn file(copy: CopyInArg) -> FileSettings {
+    FileSettings {
+        source: copy.source,
+        target: copy.target,
+    }
 }
 
 fn entrypoint(word: String) -> Vec<String> {

@@ -18,6 +18,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("copies::a_tree_comes_back_as_it_went", there_and_back).needing(&[Need::Root]),
         case("copies::a_workspace_at_rest_is_copied_to_and_from", at_rest),
         case("copies::a_state_that_can_not_be_copied_in_says_so", refused),
+        case(
+            "copies::a_run_takes_files_along_and_brings_some_back",
+            with_a_run,
+        ),
         case("copies::a_full_disk_on_either_side_is_told", full).needing(&[Need::Root]),
     ]
 }
@@ -192,6 +196,44 @@ fn at_rest(world: &World) -> Result<()> {
     ensure!((begun, ended) == (4, 4), "{begun} began, {ended} ended");
     kept.does(&["kill", NAME])?;
     kept.ends_well()
+}
+
+/// `/lib` is a link in the image, and what is copied to it lands where it leads.
+fn with_a_run(world: &World) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir_all(folder.path().join("app/bin"))?;
+    fs::write(folder.path().join("app/bin/tool"), "#!/bin/sh\necho made\n")?;
+    let executable = fs::Permissions::from_mode(0o751);
+    fs::set_permissions(folder.path().join("app/bin/tool"), executable)?;
+    symlink("bin/tool", folder.path().join("app/link"))?;
+    fs::set_permissions(folder.path().join("app"), fs::Permissions::from_mode(0o750))?;
+    std::os::unix::fs::chown(folder.path().join("app/bin"), Some(7), Some(8))?;
+    fs::write(folder.path().join("note"), "hello\n")?;
+    let ran = world
+        .guest()?
+        .flags(&["--copy-in", &format!("{}:/srv/new/app", at("app"))])
+        .flags(&["--copy-in", &format!("{}:/lib", at("app"))])
+        .flags(&["--copy-in", &format!("{}:/srv/new/renamed", at("note"))])
+        .flags(&["--copy-out", &format!("/out:{}", at("result"))])
+        .flags(&["--copy-out", "/no/such:/tmp/no"])
+        .shell(
+            "stat -c '%a %u:%g' /srv/new/app /srv/new/app/bin /srv/new/app/bin/tool; \
+             readlink /lib /lib/link; cat /srv/new/renamed; \
+             mkdir /out && /srv/new/app/link > '/out/a b' && ln -s 'a b' /out/link",
+        )
+        .run()?
+        .expect_code(125)?;
+    let told = ran.stdout_text();
+    ensure!(
+        told == "750 0:0\n755 0:0\n751 0:0\nusr/lib\nbin/tool\nhello\n",
+        "{told}"
+    );
+    let error = ran.stderr_text();
+    ensure!(error.contains("/no/such"), "{error}");
+    let result = folder.path().join("result");
+    ensure!(fs::read_to_string(result.join("link"))? == "made\n");
+    Ok(())
 }
 
 fn refused(world: &World) -> Result<()> {

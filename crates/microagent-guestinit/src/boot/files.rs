@@ -3,7 +3,7 @@
 use super::sequence::Failure;
 use crate::connection::Connection;
 use crate::service::files::data::{DataSource, SignOfLife};
-use crate::service::files::write::{make_folders, take_archive};
+use crate::service::files::write::{Made, make_folders, take_archive};
 use microagent_tree::folder::Folder;
 use microagent_tree::unpack::{AttributeChoice, Powers, UnpackOptions, UnpackOwner};
 use microagent_wire::frame::Frame;
@@ -40,15 +40,16 @@ fn unpack_stream(
         message,
         errno,
     };
-    let folder = make_folders(Path::new(target)).and_then(|_| Folder::open(Path::new(target)));
-    let folder = folder.map_err(|error| failed(error.to_string(), error.raw_os_error()))?;
+    let opened = make_folders(Path::new(target))
+        .and_then(|made| Ok((Folder::open(Path::new(target))?, made)));
+    let (folder, made) = opened.map_err(|error| failed(error.to_string(), error.raw_os_error()))?;
     let options = UnpackOptions {
         owner: UnpackOwner::Kept,
         powers: Powers::Made,
         attributes: AttributeChoice::All,
         bytes_max: stream.bytes,
         single: None,
-        root_attributes: false,
+        root_attributes: made == Made::Folders,
     };
     let sign = SignOfLife {
         frame: Frame::control(&GuestMessage::Progress {

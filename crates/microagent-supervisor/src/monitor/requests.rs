@@ -447,6 +447,7 @@ impl Owner<'_> {
             number,
             generation: self.guest.generation,
             request: wanted.request,
+            bound: ends_vm,
             vm,
             severed: self.severed.subscribe(),
         }));

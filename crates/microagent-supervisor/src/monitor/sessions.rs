@@ -17,7 +17,7 @@ use microagent_wire::monitor::response::MonitorAnswer;
 use serde_json::Value;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -35,6 +35,8 @@ pub(crate) struct SessionGrant {
     pub(crate) generation: u32,
     /// The first frame's object.
     pub(crate) request: Value,
+    /// The VM ends with it.
+    pub(crate) bound: bool,
     /// The machine to dial.
     pub(crate) vm: Rc<dyn Vm>,
     /// True once sessions are cut.
@@ -130,14 +132,29 @@ async fn relay(
     if !write_answer(&mut client, &answer).await {
         return ClosedBy::Client;
     }
+    let joint = async {
+        match bridge(&mut client, guest, tally).await {
+            Side::First => ClosedBy::Client,
+            Side::Second => {
+                if grant.bound {
+                    until_closed(&mut client).await;
+                }
+                ClosedBy::Guest
+            }
+        }
+    };
     tokio::select! {
         biased;
         _ = grant.severed.wait_for(|severed| *severed) => ClosedBy::Severed,
-        closed_by = bridge(client, guest, tally) => match closed_by {
-            Side::First => ClosedBy::Client,
-            Side::Second => ClosedBy::Guest,
-        },
+        closed_by = joint => closed_by,
     }
+}
+
+/// A client that the VM is bound to says by its connection that it is still there, also when the guest
+/// has nothing more to say in it. What it still sends is for nobody.
+async fn until_closed(client: &mut BufReader<UnixStream>) {
+    let mut unread = [0; 1024];
+    while client.read(&mut unread).await.is_ok_and(|count| count > 0) {}
 }
 
 fn severed() -> Fault {

@@ -2,7 +2,7 @@
 
 use super::request::Problem;
 use super::spec::{Config, DiskConfig, WorkloadConfig};
-use crate::limits::{ARGV_BYTES_MAX, ARGV_WORDS_MAX};
+use crate::limits::{ARGV_BYTES_MAX, ARGV_WORDS_MAX, FIRST_BOOT_ARCHIVES_MAX};
 use microagent_types::byte_size::{MIB, TIB};
 use microagent_types::label::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
 use std::collections::HashSet;
@@ -55,6 +55,11 @@ impl Config {
             self.disks.len() > DISKS_MAX,
             "disks",
             "a workspace has at most 8 data disks",
+        );
+        refuse(
+            self.files.len() > FIRST_BOOT_ARCHIVES_MAX,
+            "files",
+            "a workspace starts with at most 256 archives of files",
         );
         refuse(
             self.network.dns.len() > DNS_MAX,

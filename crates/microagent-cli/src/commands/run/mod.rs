@@ -1,5 +1,6 @@
 //! `run`: one command in a fresh workspace.
 
+mod copied;
 mod report;
 mod settings;
 
@@ -36,11 +37,14 @@ fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, 
     drop(progress);
     let (report, capture) = ended?;
     match printer.format() {
-        Format::Text => report::tell(&report, &plan, printer),
+        Format::Text => {
+            report::tell(&report, &plan, printer);
+            copied::tell(&report, printer);
+        }
         Format::Json => {
             let document = report::document(&report, &capture, &plan);
             printer.value(String::new, || document)?;
         }
     }
-    Ok(report.outcome.end.exit_code())
+    Ok(copied::exit_code(&report))
 }

@@ -7,6 +7,7 @@ use microagent_workspace::workload::is_bare_shell;
 use microagent_workspace::{CommandEnd, RunReport};
 use serde_json::{Value, json};
 
+use super::copied;
 use super::settings::RunPlan;
 use crate::commands::session::outcome;
 use crate::commands::session::streams::{Capture, Stdin};
@@ -59,7 +60,7 @@ pub(super) fn document(report: &RunReport, capture: &Capture, plan: &RunPlan) ->
         },
         "backend": report.backend.as_str(),
         "accelerator": report.accelerator,
-        "copiedOut": [],
+        "copiedOut": copied::document(report),
         "timings": {
             "resolveMs": timings.resolve_ms,
             "downloadMs": timings.download_ms,

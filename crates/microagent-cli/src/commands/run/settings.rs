@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use microagent_types::ImageSource;
 use microagent_wire::fault::Fault;
-use microagent_workspace::{Keep, RunSettings};
+use microagent_workspace::{CopyOut, Keep, RunSettings};
 
-use crate::args::{RunArgs, invalid_text};
+use crate::args::{CopyOutArg, RunArgs, invalid_text};
 use crate::commands::new_workspace::{self, guest_words};
 use crate::commands::session::attachment::{Attachment, limit};
 use crate::error::{Failure, usage};
@@ -37,6 +37,8 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
         workload: new.workload,
         size: new.size,
         disks: new.disks,
+        files: new.files,
+        copy_out: args.copy_out.into_iter().map(copy_out).collect(),
         network: new.network,
         hostname: new.hostname,
         labels: new.labels,
@@ -58,6 +60,13 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
         command_given,
         notes: new.notes,
     })
+}
+
+fn copy_out(copy: CopyOutArg) -> CopyOut {
+    CopyOut {
+        source: copy.source,
+        target: copy.target,
+    }
 }
 
 /// The first word is the image, unless `--image` gave it; one `--` directly after it is dropped.

@@ -49,6 +49,7 @@ fn report(end: CommandEnd) -> RunReport {
             started_at: Timestamp::from_unix_ms(1000),
             ended_at: Timestamp::from_unix_ms(1250),
         },
+        copied_out: Vec::new(),
         timings: RunTimings {
             build_ms: Some(7),
             boot_ms: Some(100),

@@ -1,0 +1,279 @@
+//! Files in and out through the built command, a real supervisor and a real monitor. The VM is a fake:
+//! a path of its guest is that path of the host, and what it sends is another program's tar, or a lie.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the world from outside the product's own doors"
+)]
+
+mod installed;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use installed::Installed;
+
+fn main() -> ExitCode {
+    installed::program(&[
+        (
+            "files_are_there_before_the_command_and_come_out_after_it",
+            files_are_there_before_the_command_and_come_out_after_it,
+        ),
+        (
+            "what_cannot_be_copied_in_costs_nothing",
+            what_cannot_be_copied_in_costs_nothing,
+        ),
+        (
+            "files_are_read_when_a_workspace_is_created_and_delivered_once",
+            files_are_read_when_a_workspace_is_created_and_delivered_once,
+        ),
+        (
+            "a_copy_out_that_fails_is_125_only_where_the_command_did_well",
+            a_copy_out_that_fails_is_125_only_where_the_command_did_well,
+        ),
+        (
+            "a_vm_lives_for_its_client_while_that_copies_out",
+            a_vm_lives_for_its_client_while_that_copies_out,
+        ),
+        (
+            "a_workspace_at_rest_is_copied_to_and_from",
+            a_workspace_at_rest_is_copied_to_and_from,
+        ),
+    ])
+}
+
+/// A folder that the fake guest has too.
+fn guest_folder(installed: &Installed) -> PathBuf {
+    let folder = installed.home.work_dir().join("guest");
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn files_are_there_before_the_command_and_come_out_after_it() {
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    let work = installed.home.work_dir();
+    fs::create_dir_all(work.join("src/deep")).unwrap();
+    fs::write(work.join("src/deep/tool"), "#!/bin/sh\necho made\n").unwrap();
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(work.join("src/deep/tool"), executable).unwrap();
+    symlink("deep/tool", work.join("src/link")).unwrap();
+    fs::write(work.join("note"), "hello\n").unwrap();
+    let (app, note, out) = (
+        guest.join("a/app"),
+        guest.join("b/renamed"),
+        guest.join("out"),
+    );
+    let script = format!(
+        "cat {note} && mkdir {out} && {app}/link > {out}/result && exit 3",
+        note = shown(&note),
+        out = shown(&out),
+        app = shown(&app)
+    );
+    let ran = installed
+        .run(
+            &[
+                "--copy-in",
+                &format!("./src:{}", shown(&app)),
+                "--copy-in",
+                &format!("note:{}", shown(&note)),
+                "--copy-out",
+                &format!("{}:./result", shown(&out)),
+                "--copy-out",
+                &format!("{}:./again", shown(&note)),
+                "--json",
+            ],
+            &["sh", "-c", &script],
+        )
+        .run()
+        .unwrap()
+        .expect_code(3)
+        .unwrap();
+    let document = ran.json().unwrap();
+    assert_eq!(document["stdout"], "hello\n", "{document:#}");
+    let copied = &document["copiedOut"];
+    assert_eq!(copied[0]["host"], "./result");
+    assert_eq!(copied[0]["files"], 1);
+    assert_eq!(copied[1]["bytes"], 6);
+    assert!(copied[0]["error"].is_null(), "{copied:#}");
+    assert_eq!(
+        fs::read_to_string(work.join("result/result")).unwrap(),
+        "made\n"
+    );
+    assert_eq!(fs::read_to_string(work.join("again")).unwrap(), "hello\n");
+    installed.assert_tidy();
+}
+
+fn what_cannot_be_copied_in_costs_nothing() {
+    let installed = Installed::new();
+    let work = installed.home.work_dir();
+    fs::write(work.join("note"), "hello\n").unwrap();
+    let refused = |flags: &[&str], code: i32, word: &str| {
+        let refused = installed.run(flags, &["true"]).run().unwrap();
+        let refused = refused.expect_code(code).unwrap();
+        let told = refused.stderr_text();
+        assert!(told.contains(word), "{told}");
+    };
+    refused(&["--copy-in", "./missing:/x"], 125, "missing");
+    refused(
+        &["--copy-in", "./note:/tmp/"],
+        2,
+        "write what it becomes: /tmp/note",
+    );
+    refused(&["--copy-in", "./note:tmp"], 2, "./src:/work");
+    refused(&["--copy-out", "out:./x"], 2, "/work/out:./out");
+    refused(&["--copy-out", "/out:./no/such/x"], 125, "no/such");
+    // Neither an image nor a workspace was made for any of them.
+    let images = installed.does(&["image", "list", "-q"]);
+    assert_eq!(images.expect_code(0).unwrap().stdout_text(), "");
+    installed.assert_tidy();
+}
+
+fn files_are_read_when_a_workspace_is_created_and_delivered_once() {
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    let work = installed.home.work_dir();
+    fs::write(work.join("note"), "as it was\n").unwrap();
+    let target = guest.join("note");
+    let copy = format!("note:{}", shown(&target));
+    let line = [
+        "create",
+        "web",
+        "--image",
+        "oci:image",
+        "--profile",
+        "tiny",
+        "--kernel",
+        "kernel",
+        "--idle",
+        "--copy-in",
+        &copy,
+    ];
+    installed.does(&line).expect_code(0).unwrap();
+    fs::write(work.join("note"), "changed since\n").unwrap();
+    let stored = installed
+        .home
+        .state_dir()
+        .join("workspaces/web/files/0.tar");
+    assert_eq!(
+        fs::metadata(&stored).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    assert_eq!(fs::read_to_string(&target).unwrap(), "as it was\n");
+    assert!(
+        !stored.exists(),
+        "the host's copy goes when the guest has it"
+    );
+    // What the guest makes of its files is its own business from then on.
+    fs::remove_file(&target).unwrap();
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    assert!(!target.exists());
+    let history = installed.does(&["events", "--json", "web"]).stdout_text();
+    assert_eq!(history.matches("files_delivered").count(), 1, "{history}");
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}
+
+fn a_copy_out_that_fails_is_125_only_where_the_command_did_well() {
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    fs::write(guest.join("there"), "x").unwrap();
+    let missing = format!("{}:./missing", shown(&guest.join("missing")));
+    let there = format!("{}:./there", shown(&guest.join("there")));
+    let flags = ["--copy-out", &missing, "--copy-out", &there];
+    let failed = installed.run(&flags, &["true"]).run().unwrap();
+    let told = failed.expect_code(125).unwrap().stderr_text();
+    assert!(told.contains("missing` in the guest"), "{told}");
+    let there = installed.home.work_dir().join("there");
+    assert_eq!(
+        fs::read_to_string(&there).unwrap(),
+        "x",
+        "the other one is copied"
+    );
+    let failed = installed
+        .run(&flags, &["sh", "-c", "exit 4"])
+        .run()
+        .unwrap();
+    failed.expect_code(4).unwrap();
+    installed.assert_tidy();
+}
+
+/// The guest is done with a session when its command has ended; the VM's client is done with it when it
+/// has what it wants.
+fn a_vm_lives_for_its_client_while_that_copies_out() {
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    fs::write(guest.join("there"), "x").unwrap();
+    let there = format!("{}:./there", shown(&guest.join("there")));
+    let flags = ["--keep", "--name", "web", "--copy-out", &there];
+    let ran = installed.run(&flags, &["true"]).run().unwrap();
+    ran.expect_code(0).unwrap();
+    let history = installed.does(&["events", "--json", "web"]).json().unwrap();
+    let closed: Vec<u64> = history["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["type"] == "session_closed")
+        .map(|event| event["data"]["number"].as_u64().unwrap())
+        .collect();
+    assert_eq!(closed, [2, 1], "the copy's session first: {history:#}");
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}
+
+/// As `cp` does it: by a boot for the files alone.
+fn a_workspace_at_rest_is_copied_to_and_from() {
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    let work = installed.home.work_dir();
+    fs::write(work.join("note"), "hello\n").unwrap();
+    installed.create("web");
+    let target = format!("web:{}", shown(&guest));
+    let copied = installed.does(&["cp", "--json", "note", &target]);
+    let report = copied.expect_code(0).unwrap().json().unwrap();
+    assert_eq!(report["via"], "maintenance_boot", "{report:#}");
+    assert_eq!(fs::read_to_string(guest.join("note")).unwrap(), "hello\n");
+    let back = format!("web:{}", shown(&guest.join("note")));
+    installed
+        .does(&["cp", &back, "back"])
+        .expect_code(0)
+        .unwrap();
+    assert_eq!(fs::read_to_string(work.join("back")).unwrap(), "hello\n");
+    let status = installed.does(&["status", "--json", "web"]).json().unwrap();
+    assert_eq!(
+        (&status["state"], &status["reason"]),
+        (&"prepared".into(), &"created".into())
+    );
+    assert!(status["maintenance"].is_null(), "{status:#}");
+    // A boot for the files that fails is none of the workspace's.
+    installed.script("fails-to-boot");
+    installed
+        .does(&["cp", &back, "again"])
+        .expect_code(1)
+        .unwrap();
+    let status = installed.does(&["status", "--json", "web"]).json().unwrap();
+    assert_eq!(
+        (&status["state"], &status["reason"]),
+        (&"prepared".into(), &"created".into())
+    );
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}

@@ -1,0 +1,347 @@
+//! Files of this host that a new workspace starts with.
+//!
+//! They are looked at before an image is fetched or a disk made, so that a wrong path costs nothing;
+//! they are read when the workspace is made, into archives in its folder; the guest unpacks them at its
+//! first boot, before its workload. What cannot be read is named, and is not there then.
+
+use crate::copy::HostTree;
+use crate::error::{WorkspaceError, kind_of_file_error};
+use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
+use microagent_os::{FsError, dirs, fs};
+use microagent_state::paths::WorkspacePaths;
+use microagent_tree::pack::{Links, Mounts, PackOptions, PackOwner, Packer, entry_errno};
+use microagent_types::{AbsPath, GuestPath, InvalidText};
+use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::limits::FIRST_BOOT_BYTES_MAX;
+use microagent_wire::supervisor::spec::FileConfig;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+/// Held of an archive before it is written.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// A file or folder that a workspace starts with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSettings {
+    /// Where it is on this host.
+    pub source: PathBuf,
+    /// What it becomes in the guest: folders above it are made, its owner is root, modes and links are
+    /// kept. A folder that is there already is filled and keeps its own mode.
+    pub target: GuestPath,
+}
+
+/// One that was found.
+struct Found {
+    tree: HostTree,
+    folder: GuestPath,
+    /// What a file is called in the folder; a folder's content needs no name.
+    name: Vec<u8>,
+}
+
+/// All of them, found and not yet read.
+pub(crate) struct FoundFiles(Vec<Found>);
+
+impl FoundFiles {
+    /// Finds every source, and where it goes.
+    pub(crate) fn find(files: &[FileSettings]) -> Result<Self, WorkspaceError> {
+        let found: Result<_, _> = files.iter().map(Found::find).collect();
+        found.map(Self)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the records say of them.
+    pub(crate) fn configs(&self, paths: &WorkspacePaths) -> Result<Vec<FileConfig>, InvalidText> {
+        let config = |(number, found): (usize, &Found)| {
+            Ok(FileConfig {
+                source: AbsPath::try_from(paths.file(number).as_path())?,
+                target: found.folder.clone(),
+            })
+        };
+        self.0.iter().enumerate().map(config).collect()
+    }
+
+    /// Reads them into the workspace's folder, which must have been begun.
+    pub(crate) fn pack(
+        &self,
+        paths: &WorkspacePaths,
+        progress: &mut dyn Progress,
+    ) -> Result<(), WorkspaceError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        dirs::ensure_private(&paths.files()).map_err(unwritable)?;
+        let mut notes = Vec::new();
+        {
+            let _phase = PhaseScope::begin(progress, Phase::Copy);
+            let mut left = FIRST_BOOT_BYTES_MAX;
+            for (number, found) in self.0.iter().enumerate() {
+                let file = fs::create_new(&paths.file(number)).map_err(unwritable)?;
+                let sink = BufWriter::with_capacity(WRITE_BYTES, Limited { file, left });
+                let (sink, skipped) = found.pack(sink)?;
+                fs::sync_file(&sink.file, &paths.file(number)).map_err(unwritable)?;
+                left = sink.left;
+                notes.extend(skipped);
+            }
+        }
+        for note in notes {
+            progress.report(ProgressEvent::Note(note));
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    fn find(settings: &FileSettings) -> Result<Self, WorkspaceError> {
+        let tree = HostTree::find(&settings.source, false)?;
+        let target = &settings.target;
+        if tree.is_folder {
+            return Ok(Self {
+                tree,
+                folder: target.clone(),
+                name: Vec::new(),
+            });
+        }
+        let (folder, name) = target
+            .as_str()
+            .rsplit_once('/')
+            .unwrap_or(("", target.as_str()));
+        if matches!(name, "" | "." | "..") {
+            let message = format!("`{target}` is a folder, and `{}` is none", tree.shown);
+            let own = String::from_utf8_lossy(&tree.name).into_owned();
+            let hint = format!(
+                "write what it becomes: {}/{own}",
+                folder.trim_end_matches('/')
+            );
+            return Err(Fault::new(FaultKind::Usage, message).with_hint(hint).into());
+        }
+        let folder = if folder.is_empty() { "/" } else { folder };
+        Ok(Self {
+            folder: folder.parse()?,
+            name: name.as_bytes().to_vec(),
+            tree,
+        })
+    }
+
+    fn pack(&self, sink: BufWriter<Limited>) -> Result<(Limited, Vec<String>), WorkspaceError> {
+        let options = PackOptions {
+            owner: PackOwner::Set(0, 0),
+            links: Links::Kept,
+            mounts: Mounts::All,
+        };
+        let mut packer = Packer::new(sink, options);
+        let tree = &self.tree;
+        let packed = packer.tree(&tree.folder, &tree.name, &self.name);
+        let ended = packed.and_then(|()| packer.finish());
+        let ended = ended.and_then(|(sink, _, skipped)| {
+            let sink = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
+            Ok((sink, skipped))
+        });
+        let (sink, skipped) = ended.map_err(|error| self.failure(&error))?;
+        let mut notes: Vec<String> = skipped
+            .entries
+            .iter()
+            .map(|entry| {
+                let path = format!("{}/{}", tree.shown, entry.path);
+                format!("`{path}` is left out: {}", entry.reason)
+            })
+            .collect();
+        let unnamed = skipped.total - skipped.entries.len() as u64;
+        if unnamed > 0 {
+            notes.push(format!(
+                "{unnamed} more entries of `{}` are left out",
+                tree.shown
+            ));
+        }
+        Ok((sink, notes))
+    }
+
+    fn failure(&self, error: &io::Error) -> WorkspaceError {
+        let shown = &self.tree.shown;
+        let inner = error.get_ref();
+        if inner
+            .and_then(|inner| inner.downcast_ref::<TooLarge>())
+            .is_some()
+        {
+            let limit = FIRST_BOOT_BYTES_MAX;
+            let message = format!(
+                "a workspace starts with at most {} MiB of files, and `{shown}` goes beyond",
+                limit >> 20
+            );
+            return Fault::new(FaultKind::Usage, message)
+                .with_hint(
+                    "make it a disk: --disk data=FILE.tar:/MOUNT, or copy it later: microagent cp",
+                )
+                .with_details(|details| details.limit = Some(limit))
+                .into();
+        }
+        if entry_errno(error).is_some() {
+            return crate::copy::host_fault(shown, error);
+        }
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::Resource,
+            _ => FaultKind::Internal,
+        };
+        Fault::new(kind, format!("`{shown}` could not be stored for the guest"))
+            .with_cause(error.to_string())
+            .into()
+    }
+}
+
+fn unwritable(error: FsError) -> WorkspaceError {
+    Fault::from_error(kind_of_file_error(&error), &error).into()
+}
+
+/// More than all archives may hold.
+#[derive(Debug, thiserror::Error)]
+#[error("the files are too large")]
+struct TooLarge;
+
+/// A file that takes so much and no more.
+struct Limited {
+    file: std::fs::File,
+    left: u64,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::other(TooLarge));
+        }
+        let count = self.file.write(bytes)?;
+        self.left -= count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests make the trees that are packed"
+)]
+mod tests {
+    use super::{FileSettings, FoundFiles};
+    use crate::error::WorkspaceError;
+    use crate::progress::{Progress, ProgressEvent, Silent};
+    use microagent_os::dirs;
+    use microagent_state::paths::{StateDirectory, WorkspacePaths};
+    use microagent_wire::fault::FaultKind;
+    use microagent_wire::limits::FIRST_BOOT_BYTES_MAX;
+    use std::fs;
+    use std::path::Path;
+
+    fn settings(source: &Path, target: &str) -> FileSettings {
+        FileSettings {
+            source: source.to_owned(),
+            target: target.parse().unwrap(),
+        }
+    }
+
+    fn paths(root: &Path) -> WorkspacePaths {
+        let folder = root.join("state");
+        let state = StateDirectory::at(&folder.as_path().try_into().unwrap());
+        state.create().unwrap();
+        let paths = state.workspace(&"web".parse().unwrap());
+        dirs::ensure_private(paths.folder()).unwrap();
+        paths
+    }
+
+    fn kind(found: Result<FoundFiles, WorkspaceError>) -> FaultKind {
+        found.err().unwrap().fault().kind
+    }
+
+    #[test]
+    fn a_file_gets_the_last_name_and_a_folder_is_its_content() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("src")).unwrap();
+        fs::write(root.path().join("src/main"), "x").unwrap();
+        fs::write(root.path().join("note"), "hello").unwrap();
+        let files = [
+            settings(&root.path().join("src"), "/work/app"),
+            settings(&root.path().join("note"), "/etc/motd"),
+        ];
+        let found = FoundFiles::find(&files).unwrap();
+        let paths = paths(root.path());
+        found.pack(&paths, &mut Silent).unwrap();
+        let configs = found.configs(&paths).unwrap();
+        let targets: Vec<&str> = configs
+            .iter()
+            .map(|config| config.target.as_str())
+            .collect();
+        assert_eq!(targets, ["/work/app", "/etc"]);
+        let names = |number: usize| {
+            let output = std::process::Command::new("tar")
+                .arg("tf")
+                .arg(configs[number].source.as_path())
+                .output()
+                .unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(names(0), "./\nmain\n");
+        assert_eq!(names(1), "motd\n");
+    }
+
+    #[test]
+    fn a_source_that_is_not_there_and_a_file_without_a_name_are_refused_before_anything_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("note");
+        fs::write(&file, "hello").unwrap();
+        let missing = settings(&root.path().join("no"), "/x");
+        assert_eq!(kind(FoundFiles::find(&[missing])), FaultKind::NotFound);
+        for target in ["/", "/tmp/", "/tmp/.", "/tmp/.."] {
+            let refused = FoundFiles::find(&[settings(&file, target)]);
+            assert_eq!(kind(refused), FaultKind::Usage, "{target}");
+        }
+        assert!(FoundFiles::find(&[settings(&file, "/tmp/note")]).is_ok());
+    }
+
+    #[test]
+    fn files_beyond_the_limit_of_all_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        // Half of it and half of it, and what an archive adds.
+        let half = root.path().join("half");
+        fs::write(&half, vec![1; (FIRST_BOOT_BYTES_MAX / 2) as usize]).unwrap();
+        let files = [settings(&half, "/a"), settings(&half, "/b")];
+        let found = FoundFiles::find(&files).unwrap();
+        let refused = found.pack(&paths(root.path()), &mut Silent).unwrap_err();
+        assert_eq!(refused.fault().kind, FaultKind::Usage);
+    }
+
+    #[test]
+    fn a_hole_takes_nothing_of_the_limit() {
+        let root = tempfile::tempdir().unwrap();
+        let sparse = root.path().join("sparse");
+        let file = fs::File::create(&sparse).unwrap();
+        file.set_len(4 * FIRST_BOOT_BYTES_MAX).unwrap();
+        let found = FoundFiles::find(&[settings(&sparse, "/sparse")]).unwrap();
+        found.pack(&paths(root.path()), &mut Silent).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_out_is_named() {
+        #[derive(Default)]
+        struct Heard(Vec<String>);
+        impl Progress for Heard {
+            fn report(&mut self, event: ProgressEvent) {
+                if let ProgressEvent::Note(note) = event {
+                    self.0.push(note);
+                }
+            }
+        }
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("tree");
+        fs::create_dir(&folder).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
+        let found = FoundFiles::find(&[settings(&folder, "/tree")]).unwrap();
+        let mut heard = Heard::default();
+        found.pack(&paths(root.path()), &mut heard).unwrap();
+        assert_eq!(heard.0.len(), 1, "{:?}", heard.0);
+        assert!(heard.0[0].ends_with("tree/socket` is left out: it is a socket"));
+    }
+}
