@@ -125,10 +125,10 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
         return GuestEnd::Silent;
     }
     if let Some(announced) = &spec.files {
-        let Ok((entries, bytes)) = files::deliver(&mut reader, announced) else {
-            return GuestEnd::Reset;
+        match files::deliver(&mut reader, announced) {
+            Ok(delivered) => say(&delivered),
+            Err(_) => return GuestEnd::Reset,
         };
-        say(&GuestMessage::FilesDelivered { entries, bytes });
     }
     say(&GuestMessage::Ready(Ready {
         uptime_ms: uptime(),
@@ -142,22 +142,7 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
         flood(&say);
         return wait_for_end(ended);
     }
-    let (halts, halted) = std::sync::mpsc::sync_channel(1);
-    std::thread::spawn(move || {
-        let mut answers = reader;
-        let id = loop {
-            match read_frame(&mut answers, Sender::Host) {
-                Ok(Some(frame)) => {
-                    if let Ok(HostMessage::Halt { id }) = serde_json::from_slice(&frame.payload) {
-                        break Some(id);
-                    }
-                }
-                Ok(None) | Err(_) => break None,
-            }
-        };
-        // The guest's main thread may be gone with its machine.
-        let _ = halts.send((id, answers));
-    });
+    let halted = hear_of_a_halt(reader);
     let beat = Duration::from_millis(spec.heartbeat_ms);
     loop {
         match halted.recv_timeout(beat) {
@@ -185,6 +170,26 @@ pub fn live(script: Script, control: UnixStream, ended: &Receiver<()>) -> GuestE
             }
         }
     }
+}
+
+/// The number of the halt that the host asks for, none when it closes, and where its next words come from.
+fn hear_of_a_halt(mut answers: UnixStream) -> Receiver<(Option<u64>, UnixStream)> {
+    let (halts, halted) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let id = loop {
+            match read_frame(&mut answers, Sender::Host) {
+                Ok(Some(frame)) => {
+                    if let Ok(HostMessage::Halt { id }) = serde_json::from_slice(&frame.payload) {
+                        break Some(id);
+                    }
+                }
+                Ok(None) | Err(_) => break None,
+            }
+        };
+        // The guest's main thread may be gone with its machine.
+        let _ = halts.send((id, answers));
+    });
+    halted
 }
 
 fn exited(code: i32) -> GuestMessage {

@@ -8,6 +8,7 @@ use microagent_types::GuestPath;
 use microagent_wire::fault::FaultKind;
 use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame, write_frame};
 use microagent_wire::guest::boot_spec::BootFiles;
+use microagent_wire::guest::control::GuestMessage;
 use microagent_wire::guest::service::{
     FileEntry, FileType, ServiceAnswer, SessionDone, SessionOutput,
 };
@@ -18,8 +19,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// What a guest said of its first boot's files: entries and bytes.
-pub(super) fn deliver(stream: &mut UnixStream, files: &BootFiles) -> io::Result<(u64, u64)> {
+/// Takes the files of a first boot, and what the guest says of them then.
+pub(super) fn deliver(stream: &mut UnixStream, files: &BootFiles) -> io::Result<GuestMessage> {
     let (mut entries, mut bytes) = (0, 0);
     for announced in &files.streams {
         let target = Path::new(announced.target.as_str());
@@ -35,7 +36,7 @@ pub(super) fn deliver(stream: &mut UnixStream, files: &BootFiles) -> io::Result<
         }
         io::copy(&mut data, &mut io::sink())?;
     }
-    Ok((entries, bytes))
+    Ok(GuestMessage::FilesDelivered { entries, bytes })
 }
 
 /// Sends a file or folder as a tar.
