@@ -255,7 +255,7 @@ impl ImageSource {
     }
 
     fn parse_text(text: &str) -> Result<Self, InvalidText> {
-        let source = |rest: &str| (!rest.is_empty()).then(|| split_tag(rest));
+        let source = |rest: &str| Some(split_tag(rest)).filter(|(path, _)| !path.is_empty());
         let empty = || InvalidText::new("an image source", text, "a path stands after the prefix");
         if let Some(rest) = text.strip_prefix("oci:") {
             let (path, tag) = source(rest).ok_or_else(empty)?;
@@ -332,8 +332,12 @@ impl fmt::Display for ImageSource {
             Self::RootfsTar { path } => ("rootfs", path, &None),
         };
         write!(formatter, "{prefix}:{path}")?;
-        tag.as_ref()
-            .map_or(Ok(()), |tag| write!(formatter, ":{tag}"))
+        match tag {
+            Some(tag) => write!(formatter, ":{tag}"),
+            // A path that would lose its end to a tag ends with the colon of an empty one.
+            None if prefix != "rootfs" && split_tag(path).0 != *path => formatter.write_str(":"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -360,6 +364,34 @@ mod tests {
                 full,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_source_without_a_path_is_refused_and_one_with_colons_says_itself_again() {
+        for text in [
+            "oci:",
+            "oci::",
+            "oci::x",
+            "oci-archive::1",
+            "docker-archive:",
+        ] {
+            assert!(text.parse::<ImageSource>().is_err(), "{text}");
+        }
+        for (text, path, tag) in [
+            ("oci:a:.tar:", "a:.tar", None),
+            ("oci:a:", "a", None),
+            ("oci:a::", "a", Some(":")),
+            ("oci:a.tar:b.tar:c", "a.tar", Some("b.tar:c")),
+            ("oci:x:/y", "x:/y", None),
+        ] {
+            let source: ImageSource = text.parse().unwrap();
+            let expected = ImageSource::OciLayout {
+                path: path.to_owned(),
+                tag: tag.map(str::to_owned),
+            };
+            assert_eq!(source, expected, "{text}");
+            assert_eq!(source.to_string().parse(), Ok(source), "{text}");
         }
     }
 
