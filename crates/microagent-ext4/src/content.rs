@@ -12,15 +12,11 @@ use crate::{
     size::{BLOCK, BLOCK_BYTES},
 };
 
-const ZEROS: [u8; BLOCK] = [0; BLOCK];
+/// The most pieces that all contents together may lie in. A file is one, unless it has holes or is
+/// longer than 128 MiB; more of them would fill the host's memory.
+pub(crate) const EXTENTS_MAX: usize = 3 << 19;
 
-/// One closed content: how long, and which extents of the store are its.
-#[derive(Debug, Clone, Copy)]
-struct Content {
-    size: u64,
-    first: usize,
-    count: usize,
-}
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// The content that is open.
 #[derive(Debug)]
@@ -31,10 +27,12 @@ struct Open {
     partial: usize,
 }
 
-/// All contents of an image.
+/// All contents of an image: how long each is, and where its extents begin; they end where those of the
+/// next one begin.
 #[derive(Debug)]
 pub(crate) struct ContentStore {
-    contents: Vec<Content>,
+    sizes: Vec<u64>,
+    firsts: Vec<u32>,
     extents: Vec<Extent>,
     open: Option<Open>,
     partial: Box<[u8; BLOCK]>,
@@ -43,7 +41,8 @@ pub(crate) struct ContentStore {
 impl ContentStore {
     pub(crate) fn new() -> Self {
         Self {
-            contents: Vec::new(),
+            sizes: Vec::new(),
+            firsts: Vec::new(),
             extents: Vec::new(),
             open: None,
             partial: Box::new(ZEROS),
@@ -141,45 +140,44 @@ impl ContentStore {
                 output,
             )?;
         }
-        let id = u32::try_from(self.contents.len()).map_err(|_| ImageError::TooManyBlocks)?;
-        let count = self.extents.len() - open.first;
-        self.contents.push(Content {
-            size: open.size,
-            first: open.first,
-            count,
-        });
+        let id = u32::try_from(self.sizes.len()).map_err(|_| ImageError::TooManyBlocks)?;
+        self.sizes.push(open.size);
+        self.firsts
+            .push(u32::try_from(open.first).expect("extents are bounded"));
         Ok(ContentId(id))
     }
 
     /// How many contents there are.
     pub(crate) fn len(&self) -> usize {
         assert!(self.open.is_none(), "every content is closed");
-        self.contents.len()
+        self.sizes.len()
     }
 
     /// Length and extents of a content.
     pub(crate) fn get(&self, id: ContentId) -> (u64, &[Extent]) {
-        let content = self.contents[id.0 as usize];
-        (
-            content.size,
-            &self.extents[content.first..content.first + content.count],
-        )
+        let at = id.0 as usize;
+        (self.sizes[at], self.extents_of(at))
     }
 
-    /// The runs of all contents that `keep` does not name.
-    pub(crate) fn runs_without<'a>(&'a self, keep: &'a [bool]) -> impl Iterator<Item = Run> + 'a {
-        self.contents
-            .iter()
-            .zip(keep)
-            .filter(|(_, kept)| !**kept)
-            .flat_map(|(content, _)| {
-                self.extents[content.first..content.first + content.count]
-                    .iter()
-                    .map(|extent| Run {
-                        start: extent.start,
-                        len: u64::from(extent.len),
-                    })
-            })
+    fn extents_of(&self, at: usize) -> &[Extent] {
+        let first = self.firsts[at] as usize;
+        let end = self.firsts.get(at + 1).map(|next| *next as usize);
+        &self.extents[first..end.unwrap_or(self.extents.len())]
+    }
+
+    /// The runs of all contents that `keep` does not name, in order, neighbours joined.
+    pub(crate) fn runs_without(&self, keep: &[bool]) -> Vec<Run> {
+        // Blocks were handed out in the order of the contents, so these are in order already.
+        let mut joined: Vec<Run> = Vec::new();
+        let dropped = keep.iter().enumerate().filter(|(_, kept)| !**kept);
+        for extent in dropped.flat_map(|(at, _)| self.extents_of(at)) {
+            let run = extent.run();
+            match joined.last_mut() {
+                Some(last) if last.end() == run.start => last.len += run.len,
+                _ => joined.push(run),
+            }
+        }
+        joined
     }
 }
 
@@ -215,19 +213,12 @@ fn place<S: Sink>(
         let (now, rest) = bytes.split_at(len);
         output.write_block(run.start, now)?;
         let blocks = u32::try_from(run.len).expect("at most an extent");
-        match extents[first..].last_mut() {
-            Some(last)
-                if last.logical + last.len == logical
-                    && last.start + u64::from(last.len) == run.start
-                    && last.len + blocks <= EXTENT_BLOCKS_MAX =>
-            {
-                last.len += blocks;
+        let last = extents[first..].last_mut();
+        if !last.is_some_and(|last| last.extend(logical, run)) {
+            if extents.len() == EXTENTS_MAX {
+                return Err(ImageError::TooManyPieces { limit: EXTENTS_MAX });
             }
-            _ => extents.push(Extent {
-                logical,
-                start: run.start,
-                len: blocks,
-            }),
+            extents.push(Extent::new(logical, run));
         }
         logical += blocks;
         bytes = rest;

@@ -44,103 +44,178 @@ pub(crate) struct Frame {
     pub(crate) hash_seed: [u32; 4],
 }
 
-/// The blocks, and whether they are indexed.
+/// What a directory lists, by position: an entry is made when it is written, so that a directory of a
+/// million names is not held a second time.
+pub(crate) trait Entries {
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// One of them, in the order that they shall have.
+    fn get(&self, position: usize) -> Entry<'_>;
+}
+
+impl Entries for [Entry<'_>] {
+    fn len(&self) -> usize {
+        <[Entry<'_>]>::len(self)
+    }
+
+    fn get(&self, position: usize) -> Entry<'_> {
+        self[position]
+    }
+}
+
+/// Which entries stand in which block.
 #[derive(Debug)]
-pub(crate) struct Blocks {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) indexed: bool,
+pub(crate) struct Layout {
+    frame: Frame,
+    /// `None` where a list is enough.
+    index: Option<Index>,
 }
 
-/// Builds the blocks of a directory with `entries` in the order they shall have.
-pub(crate) fn build(frame: Frame, entries: &[Entry<'_>]) -> Result<Blocks, TooLarge> {
-    const DIRECTORY: u8 = 2;
-    let dots = [
-        Entry {
-            name: b".",
-            inode: frame.inode,
-            file_type: DIRECTORY,
-        },
-        Entry {
-            name: b"..",
-            inode: frame.parent,
-            file_type: DIRECTORY,
-        },
-    ];
-    let room: usize = dots.iter().chain(entries).map(Entry::room).sum();
-    if room > USABLE_BYTES {
-        return indexed(frame, dots, entries);
-    }
-    let mut bytes = Vec::with_capacity(BLOCK);
-    push_leaf(&mut bytes, dots.iter().chain(entries), frame.inode_seed);
-    Ok(Blocks {
-        bytes,
-        indexed: false,
-    })
+#[derive(Debug)]
+struct Index {
+    /// Hashes and positions in the order of the hashes.
+    hashed: Vec<(NameHash, u32)>,
+    leaves: Vec<Leaf>,
+    /// Nodes between root and leaves, or none.
+    nodes: usize,
 }
 
-fn indexed(frame: Frame, dots: [Entry<'_>; 2], entries: &[Entry<'_>]) -> Result<Blocks, TooLarge> {
-    let mut hashed: Vec<(NameHash, &Entry<'_>)> = entries
-        .iter()
-        .map(|entry| (directory_hash::hash(entry.name, frame.hash_seed), entry))
-        .collect();
-    hashed.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(y.name)));
-
-    let leaves = cut(&hashed);
-    let nodes = if leaves.len() <= ROOT_ENTRIES {
-        0
-    } else {
-        leaves.len().div_ceil(NODE_ENTRIES)
-    };
-    if nodes > ROOT_ENTRIES {
-        return Err(TooLarge);
+impl Layout {
+    /// Lays out a directory with `entries`.
+    pub(crate) fn new(frame: Frame, entries: &(impl Entries + ?Sized)) -> Result<Self, TooLarge> {
+        let mut room: usize = frame.dots().iter().map(Entry::room).sum();
+        for position in 0..entries.len() {
+            room += entries.get(position).room();
+            if room > USABLE_BYTES {
+                let index = Some(Index::new(frame, entries)?);
+                return Ok(Self { frame, index });
+            }
+        }
+        Ok(Self { frame, index: None })
     }
-    // Root, then the nodes when there are any, then the leaves.
-    let leaf_at = |leaf: usize| u32::try_from(1 + nodes + leaf).expect("a directory is below 2^32");
-    let pointers: Vec<(u32, u32)> = leaves
-        .iter()
-        .enumerate()
-        .map(|(number, leaf)| (leaf.first_hash, leaf_at(number)))
-        .collect();
 
-    let mut bytes = Vec::with_capacity((1 + nodes + leaves.len()) * BLOCK);
-    if nodes == 0 {
-        push_root(&mut bytes, frame, dots, 0, &pointers);
-    } else {
-        let above: Vec<(u32, u32)> = pointers
-            .chunks(NODE_ENTRIES)
-            .zip(1..)
-            .map(|(chunk, block)| (chunk[0].0, block))
-            .collect();
-        push_root(&mut bytes, frame, dots, 1, &above);
-        for chunk in pointers.chunks(NODE_ENTRIES) {
-            push_node(&mut bytes, frame, chunk);
+    /// Whether there is an index.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        let index = self.index.as_ref();
+        index.map_or(1, |index| 1 + index.nodes + index.leaves.len())
+    }
+
+    /// Writes block `number` over zeros.
+    pub(crate) fn block(
+        &self,
+        entries: &(impl Entries + ?Sized),
+        number: usize,
+        block: &mut [u8; BLOCK],
+    ) {
+        let frame = self.frame;
+        let Some(index) = &self.index else {
+            let listed = (0..entries.len()).map(|position| entries.get(position));
+            let all = frame.dots().into_iter().chain(listed);
+            return put_leaf(block, all, frame.inode_seed);
+        };
+        match number {
+            0 => index.put_root(block, frame),
+            number if number <= index.nodes => {
+                let pointers = index.pointers(number - 1);
+                put_node(block, frame, &pointers);
+            }
+            number => {
+                let leaf = &index.leaves[number - 1 - index.nodes];
+                let hashed = &index.hashed[leaf.from..leaf.to];
+                let entries = hashed.iter().map(|(_, at)| entries.get(*at as usize));
+                put_leaf(block, entries, frame.inode_seed);
+            }
         }
     }
-    for leaf in &leaves {
-        let entries = hashed[leaf.from..leaf.to].iter().map(|(_, entry)| *entry);
-        push_leaf(&mut bytes, entries, frame.inode_seed);
+}
+
+impl Frame {
+    fn dots(self) -> [Entry<'static>; 2] {
+        const DIRECTORY: u8 = 2;
+        let entry = |name, inode| Entry {
+            name,
+            inode,
+            file_type: DIRECTORY,
+        };
+        [entry(&b"."[..], self.inode), entry(b"..", self.parent)]
     }
-    Ok(Blocks {
-        bytes,
-        indexed: true,
-    })
+}
+
+impl Index {
+    fn new(frame: Frame, entries: &(impl Entries + ?Sized)) -> Result<Self, TooLarge> {
+        let name = |position: u32| entries.get(position as usize).name;
+        let count = u32::try_from(entries.len()).map_err(|_| TooLarge)?;
+        let mut hashed: Vec<(NameHash, u32)> = (0..count)
+            .map(|at| (directory_hash::hash(name(at), frame.hash_seed), at))
+            .collect();
+        hashed.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then_with(|| name(*x).cmp(name(*y))));
+        let leaves = cut(hashed.iter().map(|(hash, at)| {
+            let room = entries.get(*at as usize).room();
+            (*hash, room)
+        }));
+        let nodes = if leaves.len() <= ROOT_ENTRIES {
+            0
+        } else {
+            leaves.len().div_ceil(NODE_ENTRIES)
+        };
+        if nodes > ROOT_ENTRIES {
+            return Err(TooLarge);
+        }
+        Ok(Self {
+            hashed,
+            leaves,
+            nodes,
+        })
+    }
+
+    /// Hash and block of the leaves below a node.
+    fn pointers(&self, node: usize) -> Vec<(u32, u32)> {
+        let first = node * NODE_ENTRIES;
+        let leaves = self.leaves[first..].iter().take(NODE_ENTRIES);
+        // Root, then the nodes when there are any, then the leaves.
+        let block = 1 + self.nodes + first;
+        let blocks = u32::try_from(block).expect("a directory is below 2^32")..;
+        leaves
+            .zip(blocks)
+            .map(|(leaf, block)| (leaf.first_hash, block))
+            .collect()
+    }
+
+    fn put_root(&self, block: &mut [u8; BLOCK], frame: Frame) {
+        if self.nodes == 0 {
+            return put_root(block, frame, 0, &self.pointers(0));
+        }
+        let nodes = self.leaves.iter().step_by(NODE_ENTRIES).zip(1..);
+        let pointers: Vec<(u32, u32)> = nodes
+            .map(|(leaf, block)| (leaf.first_hash, block))
+            .collect();
+        put_root(block, frame, 1, &pointers);
+    }
 }
 
 /// A leaf: a range of the hashed entries, and the hash that the index has for it.
+#[derive(Debug)]
 struct Leaf {
     from: usize,
     to: usize,
     first_hash: u32,
 }
 
-fn cut(hashed: &[(NameHash, &Entry<'_>)]) -> Vec<Leaf> {
+/// Cuts entries, given as hash and room, into leaves.
+fn cut(hashed: impl Iterator<Item = (NameHash, usize)>) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
-    let mut room = 0;
-    for (position, (hash, entry)) in hashed.iter().enumerate() {
-        if room + entry.room() > USABLE_BYTES || leaves.is_empty() {
+    let mut filled = 0;
+    let mut before: Option<NameHash> = None;
+    for (position, (hash, room)) in hashed.enumerate() {
+        if filled + room > USABLE_BYTES || leaves.is_empty() {
             // The lowest bit says that names of the same hash begin in the leaf before.
-            let first_hash = match position.checked_sub(1) {
-                Some(before) if hashed[before].0.major == hash.major => hash.major | 1,
+            let first_hash = match before {
+                Some(before) if before.major == hash.major => hash.major | 1,
                 _ => hash.major,
             };
             leaves.push(Leaf {
@@ -148,26 +223,24 @@ fn cut(hashed: &[(NameHash, &Entry<'_>)]) -> Vec<Leaf> {
                 to: position,
                 first_hash,
             });
-            room = 0;
+            filled = 0;
         }
-        room += entry.room();
+        filled += room;
         leaves.last_mut().expect("one was begun").to = position + 1;
+        before = Some(hash);
     }
     leaves
 }
 
-fn push_leaf<'a>(
-    bytes: &mut Vec<u8>,
-    entries: impl Iterator<Item = &'a Entry<'a>>,
+fn put_leaf<'a>(
+    block: &mut [u8; BLOCK],
+    entries: impl Iterator<Item = Entry<'a>>,
     inode_seed: u32,
 ) {
-    let start = bytes.len();
-    bytes.resize(start + BLOCK, 0);
-    let block = &mut bytes[start..];
     let mut at = 0;
     let mut last = 0;
     for entry in entries {
-        put_entry(&mut block[at..], entry, entry.room());
+        put_entry(&mut block[at..], &entry, entry.room());
         last = at;
         at += entry.room();
     }
@@ -192,28 +265,17 @@ fn put_entry(at: &mut [u8], entry: &Entry<'_>, length: usize) {
     at[8..8 + entry.name.len()].copy_from_slice(entry.name);
 }
 
-fn push_root(
-    bytes: &mut Vec<u8>,
-    frame: Frame,
-    dots: [Entry<'_>; 2],
-    levels: u8,
-    pointers: &[(u32, u32)],
-) {
-    let start = bytes.len();
-    bytes.resize(start + BLOCK, 0);
-    let block = &mut bytes[start..];
-    put_entry(block, &dots[0], 12);
-    put_entry(&mut block[12..], &dots[1], BLOCK - 12);
+fn put_root(block: &mut [u8; BLOCK], frame: Frame, levels: u8, pointers: &[(u32, u32)]) {
+    let [this, parent] = frame.dots();
+    put_entry(block, &this, 12);
+    put_entry(&mut block[12..], &parent, BLOCK - 12);
     block[28] = HASH_VERSION;
     block[29] = 8;
     block[30] = levels;
     put_pointers(block, 32, ROOT_ENTRIES, pointers, frame.inode_seed);
 }
 
-fn push_node(bytes: &mut Vec<u8>, frame: Frame, pointers: &[(u32, u32)]) {
-    let start = bytes.len();
-    bytes.resize(start + BLOCK, 0);
-    let block = &mut bytes[start..];
+fn put_node(block: &mut [u8; BLOCK], frame: Frame, pointers: &[(u32, u32)]) {
     let length = u16::try_from(BLOCK).expect("4096");
     block[4..6].copy_from_slice(&length.to_le_bytes());
     put_pointers(block, 8, NODE_ENTRIES, pointers, frame.inode_seed);
@@ -258,26 +320,20 @@ mod tests {
             file_type: 1,
         };
         // 24 bytes are the dots', so 16 entries of 252 bytes leave 28.
+        let indexed = |entries: &[Entry]| Layout::new(frame(), entries).unwrap().is_indexed();
         let mut entries = vec![entry; 16];
-        assert!(!build(frame(), &entries).unwrap().indexed);
+        assert!(!indexed(&entries));
         entries.push(Entry {
             name: b"twentynineletterslongfilename",
             ..entry
         });
-        assert!(build(frame(), &entries).unwrap().indexed);
+        assert!(indexed(&entries));
     }
 
     #[test]
     fn leaves_that_share_a_hash_say_so() {
-        let name = [b'n'; 250];
-        let entry = Entry {
-            name: &name,
-            inode: 13,
-            file_type: 1,
-        };
         let hash = NameHash { major: 8, minor: 0 };
-        let hashed = vec![(hash, &entry); 40];
-        let leaves = cut(&hashed);
+        let leaves = cut(std::iter::repeat_n((hash, 260), 40));
         assert_eq!(leaves[0].first_hash, 8);
         assert!(leaves.len() > 1 && leaves[1..].iter().all(|leaf| leaf.first_hash == 9));
     }

@@ -14,16 +14,13 @@
 //! Lookups of the layout are deterministic: the same calls give the same bytes.
 
 use crate::{
-    allocator::{Allocator, Run},
+    allocator::Allocator,
     checksum::{file_system_seed, inode_seed},
     content::ContentStore,
-    directory::{self, Entry},
+    directory::{Entries, Entry, Layout, TooLarge},
     extent::{self, Extent},
     group::{Groups, Tables},
-    image::{
-        ContentId, DeviceNumber, Identity, ImageError, ImageSummary, ImageWriter, Metadata, NodeId,
-        NodeKind, Timestamp, Tree,
-    },
+    image::{ContentId, DeviceNumber, Identity, ImageError, ImageSummary, ImageWriter, Timestamp},
     inode::{self, FLAG_EXTENTS, FLAG_INDEX, FileType, Inode},
     inode_table::{InodeTable, hash_seed},
     journal,
@@ -36,6 +33,7 @@ use crate::{
         has_copy, inodes_per_group,
     },
     superblock::{SUPERBLOCK_OFFSET, Superblock},
+    tree::{MetadataView, NameId, NodeId, NodeKind, Tree},
     xattr::{self, AttributeError},
 };
 
@@ -166,13 +164,11 @@ impl<S: Sink> Ext4Writer<S> {
     fn drop_unnamed(&mut self, tree: &Tree, numbering: &Numbering) -> Result<(), ImageError> {
         let mut keep = vec![false; self.contents.len()];
         for numbered in &numbering.order {
-            if let NodeKind::Regular(content) = tree.node(numbered.node).kind {
+            if let NodeKind::Regular(content) = tree.kind(numbered.node) {
                 keep[content.0 as usize] = true;
             }
         }
-        let mut dropped: Vec<Run> = self.contents.runs_without(&keep).collect();
-        dropped.sort_unstable();
-        for run in dropped {
+        for run in self.contents.runs_without(&keep) {
             self.allocator.give_back(run);
         }
         for run in self.allocator.free_runs() {
@@ -237,13 +233,14 @@ impl<S: Sink> Ext4Writer<S> {
         inodes: &mut InodeTable,
     ) -> Result<(), ImageError> {
         let id = numbered.node;
-        let node = tree.node(id);
+        let kind = tree.kind(id);
+        let metadata = tree.metadata(id);
         let number = numbering.number(id);
         let path = || numbering::describe(tree, numbering, id);
         let seed = inode_seed(inodes.seed(), number);
         let mut inode = Inode {
-            file_type: file_type(&node.kind),
-            metadata: &node.metadata,
+            file_type: file_type(kind),
+            metadata,
             links: numbering.links(id),
             size: 0,
             blocks: 0,
@@ -252,44 +249,55 @@ impl<S: Sink> Ext4Writer<S> {
             attribute_block: 0,
             attributes: Vec::new(),
         };
-        match &node.kind {
-            NodeKind::Directory(_) => {
+        match kind {
+            NodeKind::Directory => {
                 let parent = numbering.number(numbered.parent);
                 let frame = inodes.frame(number, parent);
-                let entries = entries(tree, numbering, id);
-                let blocks = directory::build(frame, &entries).map_err(|directory::TooLarge| {
-                    ImageError::DirectoryTooLarge { path: path() }
-                })?;
-                if blocks.indexed {
+                let listing = Listing::new(tree, numbering, id);
+                let layout = Layout::new(frame, &listing)
+                    .map_err(|TooLarge| ImageError::DirectoryTooLarge { path: path() })?;
+                if layout.is_indexed() {
                     inode.flags |= FLAG_INDEX;
                 }
-                self.fill(&mut inode, &blocks.bytes, seed)?;
+                self.fill(&mut inode, layout.blocks(), seed, |number, block| {
+                    layout.block(&listing, number, block);
+                })?;
+                inode.size = layout.blocks() as u64 * BLOCK_BYTES;
                 inodes.count_directory(number);
             }
             NodeKind::Regular(content) => {
-                let (size, extents) = self.contents.get(*content);
+                let (size, extents) = self.contents.get(content);
                 inode.size = size;
                 inode.flags |= FLAG_EXTENTS;
-                let root =
-                    extent::write_tree(extents, seed, &mut self.allocator, &mut self.output)?;
+                let root = extent::write_tree(
+                    extents.iter().copied(),
+                    seed,
+                    &mut self.allocator,
+                    &mut self.output,
+                )?;
                 inode.area = root.bytes;
                 inode.blocks = root.tree_blocks
                     + extents
                         .iter()
-                        .map(|extent| u64::from(extent.len))
+                        .map(|extent| u64::from(extent.len()))
                         .sum::<u64>();
             }
             NodeKind::Symlink(target) if target.len() < inode.area.len() => {
                 inode.size = target.len() as u64;
                 inode.area[..target.len()].copy_from_slice(target);
             }
-            NodeKind::Symlink(target) => self.fill(&mut inode, target, seed)?,
+            NodeKind::Symlink(target) => {
+                self.fill(&mut inode, 1, seed, |_, block| {
+                    block[..target.len()].copy_from_slice(target);
+                })?;
+                inode.size = target.len() as u64;
+            }
             NodeKind::CharacterDevice(device) | NodeKind::BlockDevice(device) => {
-                inode.area = device_area(*device);
+                inode.area = device_area(device);
             }
             NodeKind::Fifo | NodeKind::Socket => {}
         }
-        let mut placed = xattr::place(&node.metadata.attributes).map_err(|error| match error {
+        let mut placed = xattr::place(metadata.attributes).map_err(|error| match error {
             AttributeError::TooLarge { limit_bytes } => ImageError::AttributesTooLarge {
                 path: path(),
                 limit_bytes,
@@ -310,48 +318,58 @@ impl<S: Sink> Ext4Writer<S> {
         inodes.put(number, &inode, &mut self.output)
     }
 
-    /// Gives `inode` the blocks that `bytes` need.
-    fn fill(&mut self, inode: &mut Inode<'_>, bytes: &[u8], seed: u32) -> Result<(), ImageError> {
+    /// Gives `inode` so many blocks; `put` writes each of them over zeros.
+    fn fill(
+        &mut self,
+        inode: &mut Inode<'_>,
+        blocks: usize,
+        seed: u32,
+        put: impl Fn(usize, &mut [u8; BLOCK]),
+    ) -> Result<(), ImageError> {
         let mut extents = Vec::new();
-        let mut padded = bytes.to_vec();
-        padded.resize(bytes.len().next_multiple_of(BLOCK), 0);
-        let mut rest = &padded[..];
-        let mut logical = 0;
-        while !rest.is_empty() {
-            let wanted = (rest.len() / BLOCK) as u64;
+        let mut done = 0;
+        while done < blocks {
+            let wanted = (blocks - done) as u64;
             let run = self
                 .allocator
                 .take_some(wanted.min(u64::from(extent::EXTENT_BLOCKS_MAX)))?;
-            let (now, later) = rest.split_at(usize::try_from(run.len).expect("a slice") * BLOCK);
-            self.output.write_block(run.start, now)?;
-            let len = u32::try_from(run.len).expect("at most an extent");
-            extents.push(Extent {
-                logical,
-                start: run.start,
-                len,
-            });
-            logical += len;
-            rest = later;
+            let logical = u32::try_from(done).expect("a directory is below 2^32 blocks");
+            extents.push(Extent::new(logical, run));
+            for at in run.start..run.end() {
+                let mut block = [0; BLOCK];
+                put(done, &mut block);
+                self.output.write_block(at, &block)?;
+                done += 1;
+            }
         }
-        let root = extent::write_tree(&extents, seed, &mut self.allocator, &mut self.output)?;
-        // A link's length is its own; a directory is as long as its blocks.
-        inode.size = match inode.file_type {
-            FileType::Symlink => bytes.len() as u64,
-            _ => padded.len() as u64,
-        };
+        let root = extent::write_tree(
+            extents.into_iter(),
+            seed,
+            &mut self.allocator,
+            &mut self.output,
+        )?;
         inode.flags |= FLAG_EXTENTS;
         inode.area = root.bytes;
-        inode.blocks = root.tree_blocks + u64::from(logical);
+        inode.blocks = root.tree_blocks + blocks as u64;
         Ok(())
     }
 
     /// The directory that every ext4 has; without it a check reports an error.
     fn lost_and_found(&mut self, inodes: &mut InodeTable) -> Result<(), ImageError> {
         let metadata = system_metadata(0o700, self.identity.created);
-        let mut inode = system_inode(FileType::Directory, &metadata, 2);
+        let mut inode = system_inode(FileType::Directory, metadata, 2);
         let frame = inodes.frame(FIRST_INODE, ROOT_INODE);
-        let blocks = directory::build(frame, &[]).expect("an empty directory fits");
-        self.fill(&mut inode, &blocks.bytes, frame.inode_seed)?;
+        let nothing: &[Entry<'_>] = &[];
+        let layout = Layout::new(frame, nothing).expect("an empty directory fits");
+        self.fill(
+            &mut inode,
+            layout.blocks(),
+            frame.inode_seed,
+            |number, block| {
+                layout.block(nothing, number, block);
+            },
+        )?;
+        inode.size = BLOCK_BYTES;
         inodes.count_directory(FIRST_INODE);
         inodes.put(FIRST_INODE, &inode, &mut self.output)
     }
@@ -359,7 +377,7 @@ impl<S: Sink> Ext4Writer<S> {
     /// Step 4, first half.
     fn journal(&mut self, inodes: &mut InodeTable) -> Result<[u8; 60], ImageError> {
         let metadata = system_metadata(0o600, self.identity.created);
-        let mut inode = system_inode(FileType::Regular, &metadata, 1);
+        let mut inode = system_inode(FileType::Regular, metadata, 1);
         let first = journal::superblock(self.plan.journal_blocks, &self.identity.uuid);
         let mut extents: Vec<Extent> = Vec::new();
         let mut logical = 0;
@@ -368,17 +386,18 @@ impl<S: Sink> Ext4Writer<S> {
             let run = self
                 .allocator
                 .take_some(wanted.min(u64::from(extent::EXTENT_BLOCKS_MAX)))?;
-            let len = u32::try_from(run.len).expect("at most an extent");
-            extents.push(Extent {
-                logical,
-                start: run.start,
-                len,
-            });
-            logical += len;
+            let extent = Extent::new(logical, run);
+            logical += extent.len();
+            extents.push(extent);
         }
-        self.output.write_block(extents[0].start, &first)?;
+        self.output.write_block(extents[0].start(), &first)?;
         let seed = inode_seed(inodes.seed(), JOURNAL_INODE);
-        let root = extent::write_tree(&extents, seed, &mut self.allocator, &mut self.output)?;
+        let root = extent::write_tree(
+            extents.into_iter(),
+            seed,
+            &mut self.allocator,
+            &mut self.output,
+        )?;
         inode.flags |= FLAG_EXTENTS;
         inode.size = self.plan.journal_blocks * BLOCK_BYTES;
         inode.blocks = self.plan.journal_blocks + root.tree_blocks;
@@ -394,7 +413,7 @@ impl<S: Sink> Ext4Writer<S> {
         inodes: &mut InodeTable,
     ) -> Result<(), ImageError> {
         let metadata = system_metadata(0o600, self.identity.created);
-        let mut inode = system_inode(FileType::Regular, &metadata, 1);
+        let mut inode = system_inode(FileType::Regular, metadata, 1);
         inode.size = ResizeInode::SIZE;
         inode.blocks = resize.blocks;
         inode.area = resize.area;
@@ -535,9 +554,9 @@ fn take_tables(
     Ok(all)
 }
 
-fn file_type(kind: &NodeKind) -> FileType {
+fn file_type(kind: NodeKind<'_>) -> FileType {
     match kind {
-        NodeKind::Directory(_) => FileType::Directory,
+        NodeKind::Directory => FileType::Directory,
         NodeKind::Regular(_) => FileType::Regular,
         NodeKind::Symlink(_) => FileType::Symlink,
         NodeKind::CharacterDevice(_) => FileType::CharacterDevice,
@@ -547,29 +566,53 @@ fn file_type(kind: &NodeKind) -> FileType {
     }
 }
 
-/// The entries of a directory by name, the root's with the one that we add.
-fn entries<'a>(tree: &'a Tree, numbering: &Numbering, id: NodeId) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> = numbering::sorted(tree.node(id))
-        .into_iter()
-        .map(|(name, node)| Entry {
-            name,
-            inode: numbering.number(node),
-            file_type: file_type(&tree.node(node).kind).entry_type(),
-        })
-        .collect();
-    if id == Tree::ROOT && !numbering.has_lost_and_found {
-        let at = entries.partition_point(|entry| entry.name < LOST_AND_FOUND);
-        let file_type = FileType::Directory.entry_type();
-        entries.insert(
-            at,
-            Entry {
-                name: LOST_AND_FOUND,
-                inode: FIRST_INODE,
-                file_type,
-            },
-        );
+/// The names of a directory in order, the root's with the one that we add.
+struct Listing<'a> {
+    tree: &'a Tree,
+    numbering: &'a Numbering,
+    names: Vec<NameId>,
+    /// Where the added one stands.
+    added: Option<usize>,
+}
+
+impl<'a> Listing<'a> {
+    fn new(tree: &'a Tree, numbering: &'a Numbering, directory: NodeId) -> Self {
+        let names = numbering::sorted(tree, directory);
+        let added = (directory == Tree::ROOT && !numbering.has_lost_and_found)
+            .then(|| names.partition_point(|name| tree.text(*name) < LOST_AND_FOUND));
+        Self {
+            tree,
+            numbering,
+            names,
+            added,
+        }
     }
-    entries
+}
+
+impl Entries for Listing<'_> {
+    fn len(&self) -> usize {
+        self.names.len() + usize::from(self.added.is_some())
+    }
+
+    fn get(&self, position: usize) -> Entry<'_> {
+        let name = match self.added {
+            Some(added) if added == position => {
+                return Entry {
+                    name: LOST_AND_FOUND,
+                    inode: FIRST_INODE,
+                    file_type: FileType::Directory.entry_type(),
+                };
+            }
+            Some(added) if added < position => self.names[position - 1],
+            _ => self.names[position],
+        };
+        let node = self.tree.named(name).expect("it was listed with its node");
+        Entry {
+            name: self.tree.text(name),
+            inode: self.numbering.number(node),
+            file_type: file_type(self.tree.kind(node)).entry_type(),
+        }
+    }
 }
 
 /// Small numbers in the old form, others in the new one, as the kernel does.
@@ -585,19 +628,20 @@ fn device_area(device: DeviceNumber) -> [u8; 60] {
     area
 }
 
-fn system_metadata(mode: u16, created: u32) -> Metadata {
-    let modified = Timestamp {
-        seconds: i64::from(created),
-        nanoseconds: 0,
-    };
-    Metadata {
+fn system_metadata(mode: u16, created: u32) -> MetadataView<'static> {
+    MetadataView {
         mode,
-        modified,
-        ..Metadata::default()
+        uid: 0,
+        gid: 0,
+        modified: Timestamp {
+            seconds: i64::from(created),
+            nanoseconds: 0,
+        },
+        attributes: &[],
     }
 }
 
-fn system_inode(file_type: FileType, metadata: &Metadata, links: u16) -> Inode<'_> {
+fn system_inode(file_type: FileType, metadata: MetadataView<'_>, links: u16) -> Inode<'_> {
     Inode {
         file_type,
         metadata,

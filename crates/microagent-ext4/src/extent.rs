@@ -1,7 +1,11 @@
 //! Extents: which blocks of a file lie where, and the tree that says so on disk.
 
 use crate::{
-    allocator::Allocator, checksum::crc32c, image::ImageError, output::Output, sink::Sink,
+    allocator::{Allocator, Run},
+    checksum::crc32c,
+    image::ImageError,
+    output::Output,
+    sink::Sink,
     size::BLOCK,
 };
 
@@ -14,26 +18,61 @@ const BLOCK_ENTRIES: usize = 340;
 const HEADER_BYTES: usize = 12;
 const MAGIC: u16 = 0xf30a;
 
-/// A part of a file and where it is.
+/// A part of a file and where it is, in twelve bytes: an image has one for each file at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     /// Its first block in the file.
-    pub(crate) logical: u32,
-    /// Its first block in the image.
-    pub(crate) start: u64,
+    logical: u32,
+    /// Its first block in the image, which has at most 2^32.
+    start: u32,
     /// Its length in blocks.
-    pub(crate) len: u32,
+    len: u16,
 }
 
 impl Extent {
+    /// Blocks of a file that lie at `run`, at most [`EXTENT_BLOCKS_MAX`].
+    pub(crate) fn new(logical: u32, run: Run) -> Self {
+        Self {
+            logical,
+            start: u32::try_from(run.start).expect("an image has at most 2^32 blocks"),
+            len: u16::try_from(run.len).expect("an extent is at most 32768 blocks"),
+        }
+    }
+
+    /// Its first block in the image.
+    pub(crate) fn start(self) -> u64 {
+        u64::from(self.start)
+    }
+
+    /// Its length in blocks.
+    pub(crate) fn len(self) -> u32 {
+        u32::from(self.len)
+    }
+
+    /// Where it is.
+    pub(crate) fn run(self) -> Run {
+        Run {
+            start: self.start(),
+            len: u64::from(self.len),
+        }
+    }
+
+    /// Takes in blocks that follow it in the file and in the image, where it has room for them.
+    pub(crate) fn extend(&mut self, logical: u32, run: Run) -> bool {
+        let follows = self.logical + self.len() == logical && self.run().end() == run.start;
+        let longer = u64::from(self.len) + run.len;
+        if !follows || longer > u64::from(EXTENT_BLOCKS_MAX) {
+            return false;
+        }
+        self.len = u16::try_from(longer).expect("bounded above");
+        true
+    }
+
     fn encode(self) -> [u8; 12] {
         let mut bytes = [0; 12];
         bytes[0..4].copy_from_slice(&self.logical.to_le_bytes());
-        let len = u16::try_from(self.len).expect("an extent is at most 32768 blocks");
-        bytes[4..6].copy_from_slice(&len.to_le_bytes());
-        let start = self.start.to_le_bytes();
-        bytes[6..8].copy_from_slice(&start[4..6]);
-        bytes[8..12].copy_from_slice(&start[0..4]);
+        bytes[4..6].copy_from_slice(&self.len.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.start.to_le_bytes());
         bytes
     }
 }
@@ -49,12 +88,12 @@ pub(crate) struct ExtentRoot {
 
 /// Writes the tree of `extents` and gives its root.
 pub(crate) fn write_tree<S: Sink>(
-    extents: &[Extent],
+    extents: impl Iterator<Item = Extent>,
     inode_seed: u32,
     allocator: &mut Allocator,
     output: &mut Output<S>,
 ) -> Result<ExtentRoot, ImageError> {
-    let mut entries: Vec<[u8; 12]> = extents.iter().map(|extent| extent.encode()).collect();
+    let mut entries: Vec<[u8; 12]> = extents.map(Extent::encode).collect();
     let mut depth = 0u16;
     let mut tree_blocks = 0;
     while entries.len() > ROOT_ENTRIES {

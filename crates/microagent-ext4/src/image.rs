@@ -1,4 +1,4 @@
-//! What goes into an image: contents, a tree of nodes, and the trait that takes them.
+//! What goes into an image: contents, a tree of nodes ([`crate::tree`]), and the trait that takes them.
 //!
 //! Contents come first, as a stream, because layers are read once and nothing may be kept aside.
 //! The tree comes last, because only the last layer says what is left of the first. Contents that
@@ -9,6 +9,8 @@
 use std::io;
 
 use thiserror::Error;
+
+use crate::tree::Tree;
 
 /// The longest name of a directory entry, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -39,7 +41,7 @@ pub struct DeviceNumber {
 }
 
 /// One extended attribute, its name with the prefix (`user.`, `security.`, ...).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Attribute {
     /// The full name.
     pub name: Box<[u8]>,
@@ -65,108 +67,6 @@ pub struct Metadata {
 /// A content that was given to an [`ImageWriter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentId(pub(crate) u32);
-
-/// A node of a [`Tree`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(u32);
-
-impl NodeId {
-    /// The position in the tree.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// A name in a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectoryEntry {
-    /// 1 to 255 bytes, without `/` and NUL, not `.` or `..`.
-    pub name: Box<[u8]>,
-    /// What it names. A directory has one name; anything else may have several.
-    pub node: NodeId,
-}
-
-/// What a node is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeKind {
-    /// A directory, its entries in any order, each name once.
-    Directory(Vec<DirectoryEntry>),
-    /// A regular file; several nodes may share one content.
-    Regular(ContentId),
-    /// A symbolic link to 1 to 4095 bytes.
-    Symlink(Box<[u8]>),
-    /// A character device.
-    CharacterDevice(DeviceNumber),
-    /// A block device.
-    BlockDevice(DeviceNumber),
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-}
-
-/// A node: what it is and what it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Owner, mode, times, attributes.
-    pub metadata: Metadata,
-    /// What it is.
-    pub kind: NodeKind,
-}
-
-/// All nodes of an image. Node 0 is the root directory; nodes that no path reaches are left out.
-#[derive(Debug, Clone)]
-pub struct Tree {
-    nodes: Vec<Node>,
-}
-
-impl Tree {
-    /// The root directory.
-    pub const ROOT: NodeId = NodeId(0);
-
-    /// A tree with an empty root.
-    pub fn new(root: Metadata) -> Self {
-        Self {
-            nodes: vec![Node {
-                metadata: root,
-                kind: NodeKind::Directory(Vec::new()),
-            }],
-        }
-    }
-
-    /// Adds a node that has no name yet.
-    pub fn add(&mut self, node: Node) -> NodeId {
-        let id = NodeId(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
-        self.nodes.push(node);
-        id
-    }
-
-    /// Gives `node` a name in `directory`. Names are checked when the image is written.
-    ///
-    /// # Panics
-    /// When `directory` is not a directory.
-    pub fn link(&mut self, directory: NodeId, name: Box<[u8]>, node: NodeId) {
-        let NodeKind::Directory(entries) = &mut self.nodes[directory.index()].kind else {
-            panic!("only a directory has entries");
-        };
-        entries.push(DirectoryEntry { name, node });
-    }
-
-    /// The node.
-    pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.index()]
-    }
-
-    /// How many nodes there are, those without a name included.
-    pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// Never: there is always a root.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-}
 
 /// What makes two images with equal trees differ. A caller that wants equal bytes gives equal
 /// values.
@@ -225,6 +125,12 @@ pub enum ImageError {
     /// All contents together have more blocks than an image can have.
     #[error("the contents need more blocks than ext4 can address")]
     TooManyBlocks,
+    /// Files with so many holes that their places would not fit into memory.
+    #[error("the files of the image lie in more than {limit} pieces between holes")]
+    TooManyPieces {
+        /// How many there may be.
+        limit: usize,
+    },
     /// A name that no directory can hold.
     #[error("`{path}` has a name that ext4 cannot hold")]
     InvalidName {

@@ -2,7 +2,8 @@
 
 use crate::{
     checksum::{crc32c, inode_seed},
-    image::{Metadata, Timestamp},
+    image::Timestamp,
+    tree::MetadataView,
     xattr::IN_INODE_BYTES,
 };
 
@@ -56,7 +57,7 @@ impl FileType {
 #[derive(Debug)]
 pub(crate) struct Inode<'a> {
     pub(crate) file_type: FileType,
-    pub(crate) metadata: &'a Metadata,
+    pub(crate) metadata: MetadataView<'a>,
     pub(crate) links: u16,
     pub(crate) size: u64,
     /// Blocks in use, those of the extent tree and of attributes included.

@@ -8,7 +8,7 @@
 //! and only a guest's kernel opens it. It has no clock and no source of chance; times and the
 //! file system id come in as values. It promises nothing to users outside this repository.
 //!
-//! Modules in reading order: [`image`] is what goes in and the trait; [`sink`] is where bytes go;
+//! Modules in reading order: [`image`] is what goes in and the trait; [`tree`] holds it; [`sink`] is where bytes go;
 //! [`size`] says how large an image becomes; [`ext4_writer`] is the one implementation, and the
 //! private modules each know one structure on disk.
 
@@ -31,13 +31,16 @@ mod output;
 mod resize_inode;
 pub mod sink;
 pub mod size;
+mod slots;
 mod superblock;
+pub mod tree;
 mod xattr;
 
 pub use ext4_writer::Ext4Writer;
 pub use image::{
-    Attribute, ContentId, DeviceNumber, DirectoryEntry, Identity, ImageError, ImageSummary,
-    ImageWriter, Metadata, Node, NodeId, NodeKind, Timestamp, Tree,
+    Attribute, ContentId, DeviceNumber, Identity, ImageError, ImageSummary, ImageWriter, Metadata,
+    Timestamp,
 };
 pub use sink::Sink;
 pub use size::{IMAGE_BYTES_STEP, ImageSize};
+pub use tree::{NameId, Node, NodeId, NodeKind, Tree};

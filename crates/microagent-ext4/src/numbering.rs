@@ -3,8 +3,9 @@
 //! The order is that of a walk by sorted names, so it follows from the tree alone and not from the
 //! order in which layers brought its parts.
 
-use crate::image::{
-    ImageError, LINKS_MAX, NAME_BYTES_MAX, Node, NodeId, NodeKind, SYMLINK_BYTES_MAX, Tree,
+use crate::{
+    image::{ImageError, LINKS_MAX, NAME_BYTES_MAX, SYMLINK_BYTES_MAX},
+    tree::{NameId, NodeId, NodeKind, Tree},
 };
 
 /// The first number that is free for nodes.
@@ -47,23 +48,25 @@ impl Numbering {
         };
         numbering.numbers[Tree::ROOT.index()] = ROOT_INODE;
         numbering.links[Tree::ROOT.index()] = 2;
-        let root = sorted(tree.node(Tree::ROOT));
-        numbering.has_lost_and_found = root.iter().any(|(name, _)| *name == LOST_AND_FOUND);
+        let lost_and_found = tree.find(Tree::ROOT, LOST_AND_FOUND);
+        numbering.has_lost_and_found =
+            lost_and_found.is_some_and(|name| tree.named(name).is_some());
         // One number is for the directory that we add.
         let mut next = FIRST_INODE + u32::from(!numbering.has_lost_and_found);
         if !numbering.has_lost_and_found {
             numbering.links[Tree::ROOT.index()] += 1;
         }
-        let mut open = vec![(Tree::ROOT, root.into_iter())];
+        let mut open = vec![(Tree::ROOT, sorted(tree, Tree::ROOT).into_iter())];
         let mut before: Vec<Option<&[u8]>> = vec![None];
         while let Some((directory, entries)) = open.last_mut() {
             let directory = *directory;
-            let Some((name, id)) = entries.next() else {
+            let Some(name) = entries.next() else {
                 open.pop();
                 before.pop();
                 continue;
             };
-            let node = tree.node(id);
+            let id = tree.named(name).expect("it was listed with its node");
+            let name = tree.text(name);
             let index = id.index();
             let path = || path_of(&open_names(&open, tree), name);
             check_name(name, &path)?;
@@ -75,11 +78,11 @@ impl Numbering {
             {
                 return Err(ImageError::DuplicateName { path: path() });
             }
-            let is_directory = matches!(node.kind, NodeKind::Directory(_));
+            let is_directory = tree.is_directory(id);
             if is_directory && numbering.numbers[index] != 0 {
                 return Err(ImageError::DirectoryLinkedTwice { path: path() });
             }
-            if let NodeKind::Symlink(target) = &node.kind
+            if let NodeKind::Symlink(target) = tree.kind(id)
                 && !(1..=SYMLINK_BYTES_MAX).contains(&target.len())
             {
                 return Err(ImageError::SymlinkLength {
@@ -107,7 +110,7 @@ impl Numbering {
             });
             if is_directory {
                 numbering.links[directory.index()] += 1;
-                open.push((id, sorted(node).into_iter()));
+                open.push((id, sorted(tree, id).into_iter()));
                 before.push(None);
             }
         }
@@ -136,17 +139,11 @@ impl Numbering {
     }
 }
 
-/// The entries of a directory by name.
-pub(crate) fn sorted(node: &Node) -> Vec<(&[u8], NodeId)> {
-    let NodeKind::Directory(entries) = &node.kind else {
-        unreachable!("only directories are walked");
-    };
-    let mut entries: Vec<_> = entries
-        .iter()
-        .map(|entry| (&*entry.name, entry.node))
-        .collect();
-    entries.sort_unstable_by_key(|(name, _)| *name);
-    entries
+/// The names of a directory in the order of their bytes.
+pub(crate) fn sorted(tree: &Tree, directory: NodeId) -> Vec<NameId> {
+    let mut names: Vec<NameId> = tree.names(directory).collect();
+    names.sort_unstable_by_key(|name| tree.text(*name));
+    names
 }
 
 /// A path of a node for a message: looked for only when there is something to say.
@@ -159,32 +156,31 @@ pub(crate) fn describe(tree: &Tree, numbering: &Numbering, id: NodeId) -> String
     let mut at = id;
     while at != Tree::ROOT {
         let parent = parents[&at];
-        let entries = sorted(tree.node(parent));
-        let (name, _) = entries
-            .iter()
-            .find(|(_, node)| *node == at)
-            .expect("its parent names it");
-        names.push(name);
+        names.push(name_of(tree, parent, at));
         at = parent;
     }
     names.reverse();
     path_of(&names, b"")
 }
 
-/// The entries of a directory that are still to be visited.
-type Walk<'a> = std::vec::IntoIter<(&'a [u8], NodeId)>;
+/// The names of a directory that are still to be visited.
+type Walk = std::vec::IntoIter<NameId>;
 
 /// The names of the directories that are open below the root.
-fn open_names<'a>(open: &[(NodeId, Walk<'a>)], tree: &'a Tree) -> Vec<&'a [u8]> {
+fn open_names<'a>(open: &[(NodeId, Walk)], tree: &'a Tree) -> Vec<&'a [u8]> {
     open.windows(2)
-        .map(|pair| {
-            let NodeKind::Directory(entries) = &tree.node(pair[0].0).kind else {
-                unreachable!("only directories are walked");
-            };
-            let found = entries.iter().find(|entry| entry.node == pair[1].0);
-            &*found.expect("it is being walked").name
-        })
+        .map(|pair| name_of(tree, pair[0].0, pair[1].0))
         .collect()
+}
+
+/// The first name, in the order of their bytes, that `directory` has for `node`.
+fn name_of(tree: &Tree, directory: NodeId, node: NodeId) -> &[u8] {
+    let names = tree.names(directory);
+    names
+        .filter(|name| tree.named(*name) == Some(node))
+        .map(|name| tree.text(name))
+        .min()
+        .expect("its directory names it")
 }
 
 fn path_of(directories: &[&[u8]], name: &[u8]) -> String {

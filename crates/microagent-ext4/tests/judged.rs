@@ -127,31 +127,27 @@ fn metadata(mode: u16) -> Metadata {
     }
 }
 
-fn node(mode: u16, kind: NodeKind) -> Node {
+fn node(mode: u16, kind: NodeKind<'_>) -> Node<'_> {
     Node {
         metadata: metadata(mode),
         kind,
     }
 }
 
-fn file(writer: &mut impl ImageWriter, bytes: &[u8]) -> Node {
+fn file(writer: &mut impl ImageWriter, bytes: &[u8]) -> Node<'static> {
     writer.begin();
     writer.append(bytes).unwrap();
     node(0o644, NodeKind::Regular(writer.end().unwrap()))
 }
 
-fn name(text: &str) -> Box<[u8]> {
-    text.as_bytes().into()
-}
-
-fn add(tree: &mut Tree, directory: NodeId, text: &str, node: Node) -> NodeId {
+fn add(tree: &mut Tree, directory: NodeId, text: &str, node: Node<'_>) -> NodeId {
     let id = tree.add(node);
-    tree.link(directory, name(text), id);
+    tree.link(directory, text.as_bytes(), id);
     id
 }
 
-fn directory() -> Node {
-    node(0o755, NodeKind::Directory(Vec::new()))
+fn directory() -> Node<'static> {
+    node(0o755, NodeKind::Directory)
 }
 
 fn attribute(name: &str, value: &[u8]) -> Attribute {
@@ -228,7 +224,7 @@ fn a_tree_of_odd_files_is_clean_and_reads_back() {
         let mut tree = Tree::new(metadata(0o755));
         let plain = file(writer, &content);
         let plain = add(&mut tree, Tree::ROOT, "plain", plain);
-        tree.link(Tree::ROOT, name("second name"), plain);
+        tree.link(Tree::ROOT, b"second name", plain);
         let empty = file(writer, b"");
         add(&mut tree, Tree::ROOT, "empty", empty);
         let long = "n".repeat(255);
@@ -237,19 +233,19 @@ fn a_tree_of_odd_files_is_clean_and_reads_back() {
             &mut tree,
             deep,
             "fast",
-            node(0o777, NodeKind::Symlink(vec![b't'; 59].into())),
+            node(0o777, NodeKind::Symlink(&[b't'; 59])),
         );
         add(
             &mut tree,
             deep,
             "slow",
-            node(0o777, NodeKind::Symlink(vec![b't'; 60].into())),
+            node(0o777, NodeKind::Symlink(&[b't'; 60])),
         );
         add(
             &mut tree,
             deep,
             "longest",
-            node(0o777, NodeKind::Symlink(vec![b't'; 4095].into())),
+            node(0o777, NodeKind::Symlink(&[b't'; 4095])),
         );
         for (text, kind) in [
             (
@@ -276,7 +272,7 @@ fn a_tree_of_odd_files_is_clean_and_reads_back() {
             add(&mut tree, deep, text, node(0o600, kind));
         }
         let id = tree.add(node(0o4755, NodeKind::Fifo));
-        tree.link(deep, b"not\xff\xfetext".as_slice().into(), id);
+        tree.link(deep, b"not\xff\xfetext", id);
         let mut capable = file(writer, b"x");
         capable.metadata.attributes = vec![
             attribute("security.capability", b"\x01\0\0\x02\0\x04\n\0\0\0\0\0\0\0\0\0\0\0\0\0"),
@@ -323,7 +319,7 @@ fn a_large_directory_is_indexed_and_clean() {
             let shared = tree.add(node);
             for number in 0..count {
                 let text = format!("an entry with a name of some length, number {number}");
-                tree.link(large, name(&text), shared);
+                tree.link(large, text.as_bytes(), shared);
             }
             tree
         });
@@ -345,7 +341,7 @@ fn two_levels_of_index_are_clean() {
                 let node = file(writer, b"shared");
                 tree.add(node)
             });
-            tree.link(large, name(&format!("{number:0>250}")), node);
+            tree.link(large, format!("{number:0>250}").as_bytes(), node);
         }
         tree
     });
@@ -550,11 +546,11 @@ fn a_lost_and_found_of_the_tree_is_kept() {
 
 type Build = fn(&mut Tree);
 
-fn fifo() -> Node {
+fn fifo() -> Node<'static> {
     node(0o644, NodeKind::Fifo)
 }
 
-fn fifo_with(attribute: Attribute) -> Node {
+fn fifo_with(attribute: Attribute) -> Node<'static> {
     let mut node = fifo();
     node.metadata.attributes.push(attribute);
     node
@@ -577,14 +573,14 @@ fn what_ext4_cannot_hold_is_refused_by_name() {
     };
     let circle: Build = |tree| {
         let id = add(tree, Tree::ROOT, "one", directory());
-        tree.link(id, name("loop"), id);
+        tree.link(id, b"loop", id);
     };
     let empty_link: Build = |tree| {
         add(
             tree,
             Tree::ROOT,
             "link",
-            node(0o777, NodeKind::Symlink([].into())),
+            node(0o777, NodeKind::Symlink(&[])),
         );
     };
     let large: Build = |tree| {

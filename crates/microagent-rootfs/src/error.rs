@@ -149,7 +149,17 @@ impl RootfsError {
     pub fn is_integrity(&self) -> bool {
         match self {
             Self::Source(error) => error.is_integrity(),
-            Self::Archive { .. } | Self::Path { .. } | Self::Flatten { .. } => true,
+            Self::Flatten { source, .. } => !matches!(source, FlattenError::IndexFull { .. }),
+            Self::Archive { .. } | Self::Path { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// True when the image is sound and more than we, or ext4, can hold.
+    pub fn is_beyond_limits(&self) -> bool {
+        match self {
+            Self::Flatten { source, .. } => matches!(source, FlattenError::IndexFull { .. }),
+            Self::Disk(error) => !matches!(error, ImageError::Write { .. }),
             _ => false,
         }
     }

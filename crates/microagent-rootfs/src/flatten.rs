@@ -12,20 +12,25 @@
 //!
 //! Recursion is over lists of our own, so depth costs memory and no stack.
 
-use std::collections::BTreeMap;
-
-use microagent_ext4::{Metadata, Node, NodeId, NodeKind, Tree};
+use microagent_ext4::{Metadata, NameId, Node, NodeId, NodeKind, Tree, tree};
 use thiserror::Error;
 
 use crate::entry::{EntryKind, EntryPath, LayerEntry};
 
 /// As many symbolic links as the kernel follows in one path.
 const LINKS_FOLLOWED_MAX: usize = 40;
-/// The most entries that make nodes, those that are replaced later included; more would fill the
-/// host's memory before its disk.
-pub const NODES_MAX: usize = 2_000_000;
-/// The most bytes of all names, link targets and attributes, likewise.
-pub const TEXT_BYTES_MAX: usize = 256 << 20;
+/// How much may be remembered of an image: a million files whose names have a dozen letters, as each
+/// takes some [`FILE_BYTES`] and its name. Replaced entries count too. It keeps the whole process below
+/// 128 MiB.
+pub const INDEX_BYTES_MAX: usize = 100 << 20;
+/// What is kept of a node beside the tree's own: its content's place and length, its number, its count
+/// of links, its turn, and in which layer its directory was emptied.
+const NODE_BESIDE_BYTES: usize = 42;
+/// What is kept of a name beside the tree's own: its layer.
+const NAME_BESIDE_BYTES: usize = 2;
+/// What a file with one name takes beside the letters of the name.
+pub const FILE_BYTES: usize =
+    tree::NODE_BYTES + NODE_BESIDE_BYTES + tree::NAME_BYTES + NAME_BESIDE_BYTES;
 /// The mode of a directory that no entry describes.
 const IMPLIED_DIRECTORY_MODE: u16 = 0o755;
 const WHITEOUT: &[u8] = b".wh.";
@@ -78,16 +83,13 @@ pub enum FlattenError {
         /// The mark.
         path: String,
     },
-    /// More nodes than an image may have.
-    #[error("the image has more than {limit} files")]
-    TooManyNodes {
-        /// How many it may have.
-        limit: usize,
-    },
-    /// More names, link targets and attributes than an image may have.
-    #[error("names, link targets and attributes of the image have more than {limit_bytes} bytes")]
-    TooMuchText {
-        /// How many it may have.
+    /// More to remember than there may be.
+    #[error(
+        "the image has too many files: names and places of about a million fit into {} MiB",
+        limit_bytes >> 20
+    )]
+    IndexFull {
+        /// How much may be remembered.
         limit_bytes: usize,
     },
 }
@@ -101,54 +103,29 @@ pub enum Whiteouts {
     Plain,
 }
 
-type NodeIndex = u32;
-const ROOT: NodeIndex = 0;
-
-#[derive(Debug)]
-struct FlatNode {
-    metadata: Metadata,
-    kind: FlatKind,
-}
-
-#[derive(Debug)]
-enum FlatKind {
-    Directory(BTreeMap<Box<[u8]>, Name>),
-    Symlink(Box<[u8]>),
-    Other(NodeKind),
-}
-
-/// A name in a directory, and the layer that last had to do with it.
-#[derive(Debug, Clone, Copy)]
-struct Name {
-    node: NodeIndex,
-    layer: u32,
-}
-
 /// Layers that have been laid on one another so far.
 #[derive(Debug)]
 pub struct Flattening {
-    nodes: Vec<FlatNode>,
-    layer: u32,
+    tree: Tree,
+    /// The layer that last had to do with a name.
+    touched: Vec<u16>,
+    /// The layer that last emptied a directory of what lower ones put there; 0 for none.
+    emptied: Vec<u16>,
+    layer: u16,
     whiteouts: Whiteouts,
-    nodes_max: usize,
-    text_bytes_max: usize,
-    text_bytes: usize,
+    index_bytes_max: usize,
 }
 
 impl Flattening {
     /// An empty root, before the first layer.
     pub fn new(whiteouts: Whiteouts) -> Self {
-        let root = FlatNode {
-            metadata: implied_metadata(),
-            kind: FlatKind::Directory(BTreeMap::new()),
-        };
         Self {
-            nodes: vec![root],
+            tree: Tree::new(implied_metadata()),
+            touched: Vec::new(),
+            emptied: vec![0],
             layer: 0,
             whiteouts,
-            nodes_max: NODES_MAX,
-            text_bytes_max: TEXT_BYTES_MAX,
-            text_bytes: 0,
+            index_bytes_max: INDEX_BYTES_MAX,
         }
     }
 
@@ -164,11 +141,11 @@ impl Flattening {
             kind,
             metadata,
         } = entry;
-        self.count(&path, &kind, &metadata)?;
+        self.check_room()?;
         let Some((parent, name)) = path.split_last() else {
             return match kind {
                 EntryKind::Directory => {
-                    self.nodes[ROOT as usize].metadata = metadata;
+                    self.tree.describe(Tree::ROOT, metadata);
                     Ok(())
                 }
                 _ => Err(FlattenError::Root),
@@ -182,64 +159,30 @@ impl Flattening {
         let node = match kind {
             EntryKind::Directory => {
                 if let Some(there) = self.child(directory, name)
-                    && self.is_directory(there)
+                    && self.tree.is_directory(there)
                 {
-                    self.nodes[there as usize].metadata = metadata;
+                    self.tree.describe(there, metadata);
                     self.put(directory, name, there);
                     return Ok(());
                 }
-                self.add(metadata, FlatKind::Directory(BTreeMap::new()))?
+                self.add(metadata, NodeKind::Directory)
             }
             EntryKind::HardLink(target) => self.link_target(&path, &target)?,
-            EntryKind::Symlink(target) => self.add(metadata, FlatKind::Symlink(target))?,
-            EntryKind::Regular(content) => self.other(metadata, NodeKind::Regular(content))?,
+            EntryKind::Symlink(target) => self.add(metadata, NodeKind::Symlink(&target)),
+            EntryKind::Regular(content) => self.add(metadata, NodeKind::Regular(content)),
             EntryKind::CharacterDevice(device) => {
-                self.other(metadata, NodeKind::CharacterDevice(device))?
+                self.add(metadata, NodeKind::CharacterDevice(device))
             }
-            EntryKind::BlockDevice(device) => {
-                self.other(metadata, NodeKind::BlockDevice(device))?
-            }
-            EntryKind::Fifo => self.other(metadata, NodeKind::Fifo)?,
+            EntryKind::BlockDevice(device) => self.add(metadata, NodeKind::BlockDevice(device)),
+            EntryKind::Fifo => self.add(metadata, NodeKind::Fifo),
         };
         self.put(directory, name, node);
         Ok(())
     }
 
-    /// The tree of everything that still has a name.
-    pub fn finish(mut self) -> Tree {
-        let mut tree = Tree::new(std::mem::take(&mut self.nodes[ROOT as usize].metadata));
-        let mut known: Vec<Option<NodeId>> = vec![None; self.nodes.len()];
-        known[ROOT as usize] = Some(Tree::ROOT);
-        let mut open = vec![(ROOT, Tree::ROOT)];
-        while let Some((flat, id)) = open.pop() {
-            let FlatKind::Directory(names) = &mut self.nodes[flat as usize].kind else {
-                unreachable!("only directories are opened");
-            };
-            for (name, child) in std::mem::take(names) {
-                let index = child.node as usize;
-                let node = match known[index] {
-                    Some(node) => node,
-                    None => {
-                        let flat = &mut self.nodes[index];
-                        let metadata = std::mem::take(&mut flat.metadata);
-                        let kind = match &mut flat.kind {
-                            FlatKind::Directory(_) => NodeKind::Directory(Vec::new()),
-                            FlatKind::Symlink(target) => NodeKind::Symlink(std::mem::take(target)),
-                            FlatKind::Other(kind) => kind.clone(),
-                        };
-                        let is_directory = matches!(kind, NodeKind::Directory(_));
-                        let node = tree.add(Node { metadata, kind });
-                        if is_directory {
-                            open.push((child.node, node));
-                        }
-                        known[index] = Some(node);
-                        node
-                    }
-                };
-                tree.link(id, name, node);
-            }
-        }
-        tree
+    /// The tree; what has no name any more is in it without one.
+    pub fn finish(self) -> Tree {
+        self.tree
     }
 
     fn whiteout(
@@ -268,28 +211,37 @@ impl Flattening {
 
     /// Removes what lower layers put into `directory`, everything or one name. Where this layer
     /// has put something below a directory, the directory stays.
-    fn remove_lower(&mut self, directory: NodeIndex, only: Option<&[u8]>) {
-        let layer = self.layer;
+    fn remove_lower(&mut self, directory: NodeId, only: Option<&[u8]>) {
         let mut open = Vec::new();
-        {
-            let names = self.names(directory);
-            if let Some(name) = only {
-                match names.get(name) {
-                    Some(there) if there.layer == layer => open.push(there.node),
-                    Some(_) => drop(names.remove(name)),
-                    None => {}
-                }
+        if let Some(name) = only {
+            let there = self.tree.find(directory, name);
+            let Some((name, node)) = there.and_then(|name| Some((name, self.tree.named(name)?)))
+            else {
+                return;
+            };
+            if self.touched[name.index()] == self.layer {
+                open.push(node);
             } else {
-                open.push(directory);
+                self.tree.relink(name, None);
             }
+        } else {
+            open.push(directory);
         }
         while let Some(node) = open.pop() {
-            if !self.is_directory(node) {
+            // What was emptied in this layer holds nothing lower since; so many marks cost no more
+            // than one.
+            if self.emptied[node.index()] == self.layer || !self.tree.is_directory(node) {
                 continue;
             }
-            let names = self.names(node);
-            names.retain(|_, name| name.layer == layer);
-            open.extend(names.values().map(|name| name.node));
+            self.emptied[node.index()] = self.layer;
+            let names: Vec<NameId> = self.tree.names(node).collect();
+            for name in names {
+                if self.touched[name.index()] == self.layer {
+                    open.extend(self.tree.named(name));
+                } else {
+                    self.tree.relink(name, None);
+                }
+            }
         }
     }
 
@@ -297,7 +249,7 @@ impl Flattening {
         &mut self,
         path: &EntryPath,
         target: &EntryPath,
-    ) -> Result<NodeIndex, FlattenError> {
+    ) -> Result<NodeId, FlattenError> {
         let missing = || FlattenError::LinkTarget {
             path: path.shown(),
             target: target.shown(),
@@ -309,7 +261,7 @@ impl Flattening {
             .directory(path, &parent, Missing::Leave)?
             .ok_or_else(missing)?;
         let node = self.child(directory, name).ok_or_else(missing)?;
-        if self.is_directory(node) {
+        if self.tree.is_directory(node) {
             let (path, target) = (path.shown(), target.shown());
             return Err(FlattenError::LinkToDirectory { path, target });
         }
@@ -322,10 +274,10 @@ impl Flattening {
         entry: &EntryPath,
         path: &EntryPath,
         missing: Missing,
-    ) -> Result<Option<NodeIndex>, FlattenError> {
+    ) -> Result<Option<NodeId>, FlattenError> {
         // What is still to be walked, last name first; a link puts its own target on top.
         let mut ahead: Vec<Box<[u8]>> = path.names().rev().map(Into::into).collect();
-        let mut way = vec![ROOT];
+        let mut way = vec![Tree::ROOT];
         let mut followed = 0;
         while let Some(name) = ahead.pop() {
             let at = *way.last().expect("the root is never left");
@@ -335,19 +287,20 @@ impl Flattening {
                 }
                 continue;
             }
-            let layer = self.layer;
-            let there = self.names(at).get(&name).copied();
+            let there = self.tree.find(at, &name);
+            let there = there.and_then(|name| Some((name, self.tree.named(name)?)));
             let replaceable = match there {
                 None => true,
-                Some(there) => match &self.nodes[there.node as usize].kind {
-                    FlatKind::Directory(_) => {
+                Some((there, node)) => match self.tree.kind(node) {
+                    NodeKind::Directory => {
                         if missing == Missing::Make {
-                            self.touch(at, &name);
+                            // Something below the name belongs to this layer.
+                            self.touched[there.index()] = self.layer;
                         }
-                        way.push(there.node);
+                        way.push(node);
                         continue;
                     }
-                    FlatKind::Symlink(target) => {
+                    NodeKind::Symlink(target) => {
                         followed += 1;
                         if followed > LINKS_FOLLOWED_MAX {
                             return Err(FlattenError::LinkCircle {
@@ -363,7 +316,7 @@ impl Flattening {
                         continue;
                     }
                     // What a lower layer had here as a file is a directory from now on.
-                    FlatKind::Other(_) => there.layer < layer,
+                    _ => self.touched[there.index()] < self.layer,
                 },
             };
             if missing == Missing::Leave {
@@ -376,78 +329,44 @@ impl Flattening {
                     parent,
                 });
             }
-            let made = self.add(implied_metadata(), FlatKind::Directory(BTreeMap::new()))?;
+            self.check_room()?;
+            let made = self.add(implied_metadata(), NodeKind::Directory);
             self.put(at, &name, made);
             way.push(made);
         }
         Ok(way.pop())
     }
 
-    fn other(&mut self, metadata: Metadata, kind: NodeKind) -> Result<NodeIndex, FlattenError> {
-        self.add(metadata, FlatKind::Other(kind))
-    }
-
-    /// Counts what an entry makes us remember beside its node.
-    fn count(
-        &mut self,
-        path: &EntryPath,
-        kind: &EntryKind,
-        metadata: &Metadata,
-    ) -> Result<(), FlattenError> {
-        let name = path.split_last().map_or(0, |(_, name)| name.len());
-        let target = match kind {
-            EntryKind::Symlink(target) => target.len(),
-            _ => 0,
-        };
-        let attributes = metadata.attributes.iter();
-        let attributes: usize = attributes
-            .map(|attribute| attribute.name.len() + attribute.value.len())
-            .sum();
-        self.text_bytes = self.text_bytes.saturating_add(name + target + attributes);
-        if self.text_bytes > self.text_bytes_max {
-            return Err(FlattenError::TooMuchText {
-                limit_bytes: self.text_bytes_max,
+    /// Refuses to remember more than may be.
+    fn check_room(&self) -> Result<(), FlattenError> {
+        let held = self.tree.held_bytes()
+            + self.tree.len() * NODE_BESIDE_BYTES
+            + self.touched.len() * NAME_BESIDE_BYTES;
+        if held > self.index_bytes_max {
+            return Err(FlattenError::IndexFull {
+                limit_bytes: self.index_bytes_max,
             });
         }
         Ok(())
     }
 
-    fn add(&mut self, metadata: Metadata, kind: FlatKind) -> Result<NodeIndex, FlattenError> {
-        if self.nodes.len() == self.nodes_max {
-            return Err(FlattenError::TooManyNodes {
-                limit: self.nodes_max,
-            });
+    fn add(&mut self, metadata: Metadata, kind: NodeKind<'_>) -> NodeId {
+        self.emptied.push(0);
+        self.tree.add(Node { metadata, kind })
+    }
+
+    fn put(&mut self, directory: NodeId, name: &[u8], node: NodeId) {
+        if let Some(there) = self.tree.find(directory, name) {
+            self.tree.relink(there, Some(node));
+            self.touched[there.index()] = self.layer;
+        } else {
+            self.tree.link(directory, name, node);
+            self.touched.push(self.layer);
         }
-        self.nodes.push(FlatNode { metadata, kind });
-        Ok(NodeIndex::try_from(self.nodes.len() - 1).expect("bounded above"))
     }
 
-    fn put(&mut self, directory: NodeIndex, name: &[u8], node: NodeIndex) {
-        let layer = self.layer;
-        self.names(directory)
-            .insert(name.into(), Name { node, layer });
-    }
-
-    /// Something below the name belongs to this layer.
-    fn touch(&mut self, directory: NodeIndex, name: &[u8]) {
-        let layer = self.layer;
-        let there = self.names(directory).get_mut(name);
-        there.expect("the caller has looked").layer = layer;
-    }
-
-    fn child(&mut self, directory: NodeIndex, name: &[u8]) -> Option<NodeIndex> {
-        self.names(directory).get(name).map(|name| name.node)
-    }
-
-    fn is_directory(&self, node: NodeIndex) -> bool {
-        matches!(self.nodes[node as usize].kind, FlatKind::Directory(_))
-    }
-
-    fn names(&mut self, directory: NodeIndex) -> &mut BTreeMap<Box<[u8]>, Name> {
-        match &mut self.nodes[directory as usize].kind {
-            FlatKind::Directory(names) => names,
-            FlatKind::Symlink(_) | FlatKind::Other(_) => unreachable!("the caller has looked"),
-        }
+    fn child(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.tree.named(self.tree.find(directory, name)?)
     }
 }
 

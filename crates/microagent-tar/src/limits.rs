@@ -7,4 +7,4 @@ pub const EXTENDED_HEADER_BYTES_MAX: u64 = 1 << 20;
 /// The most attributes of one entry.
 pub const ATTRIBUTES_MAX: usize = 1024;
 /// The most pieces of one sparse file.
-pub const SPARSE_PIECES_MAX: usize = 1 << 20;
+pub const SPARSE_PIECES_MAX: usize = 1 << 18;

@@ -59,6 +59,10 @@ impl ImageError {
             Self::Build(error) if error.is_integrity() => {
                 Some("fetch or export the image again; nothing of it was kept".to_owned())
             }
+            Self::Build(error) if error.is_beyond_limits() => Some(
+                "put what is so much into an archive within the image, or onto a disk of its own: --disk"
+                    .to_owned(),
+            ),
             Self::Build(_) | Self::NoArch | Self::Vanished => None,
         }
     }
@@ -144,6 +148,7 @@ fn kind_of_build_error(error: &RootfsError) -> FaultKind {
         _ if error.is_cancelled() => FaultKind::Interrupted,
         _ if error.is_out_of_space() => FaultKind::Resource,
         _ if error.is_integrity() => FaultKind::Integrity,
+        _ if error.is_beyond_limits() => FaultKind::Unsupported,
         RootfsError::Source(source) => match source {
             source if source.registry().is_some() => source
                 .registry()

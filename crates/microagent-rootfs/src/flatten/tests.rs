@@ -51,28 +51,25 @@ fn flatten(layers: &[&[&str]]) -> Result<Tree, FlattenError> {
 /// Every path with a letter for its kind and its mode.
 pub(super) fn listing(tree: &Tree) -> Vec<String> {
     fn walk(tree: &Tree, id: NodeId, prefix: &str, lines: &mut Vec<String>) {
-        let NodeKind::Directory(entries) = &tree.node(id).kind else {
-            return;
-        };
-        let mut entries: Vec<_> = entries.iter().collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        for entry in entries {
-            let node = tree.node(entry.node);
-            let letter = match &node.kind {
-                NodeKind::Directory(_) => "d",
+        let mut names: Vec<NameId> = tree.names(id).collect();
+        names.sort_by_key(|name| tree.text(*name));
+        for name in names {
+            let node = tree.named(name).unwrap();
+            let letter = match tree.kind(node) {
+                NodeKind::Directory => "d",
                 NodeKind::Symlink(_) => "l",
                 NodeKind::Fifo => "p",
                 _ => "f",
             };
-            let path = format!("{prefix}{}", String::from_utf8_lossy(&entry.name));
-            let mode = node.metadata.mode;
+            let path = format!("{prefix}{}", String::from_utf8_lossy(tree.text(name)));
+            let mode = tree.metadata(node).mode;
             let mode = if mode == IMPLIED_DIRECTORY_MODE {
                 "-".into()
             } else {
                 mode.to_string()
             };
             lines.push(format!("{letter} {path} {mode}"));
-            walk(tree, entry.node, &format!("{path}/"), lines);
+            walk(tree, node, &format!("{path}/"), lines);
         }
     }
     let mut lines = Vec::new();
@@ -297,33 +294,84 @@ fn in_a_plain_tarball_marks_are_files() {
     );
 }
 
-#[test]
-fn more_files_or_names_than_an_image_may_have_are_refused_and_as_many_are_not() {
-    // The root is a node too.
+/// A flattening that may remember so much beyond the empty root.
+fn bounded(bytes: usize) -> Flattening {
     let mut flattening = Flattening::new(Whiteouts::Honoured);
-    flattening.nodes_max = 4;
+    let empty = flattening.tree.held_bytes() + NODE_BESIDE_BYTES;
+    flattening.index_bytes_max = empty + bytes;
     flattening.begin_layer();
-    for word in ["f a", "f b", "f c", "h d a"] {
-        flattening.apply(entry(word, 0)).unwrap();
-    }
-    let refused = flattening.apply(entry("f e", 0)).unwrap_err();
-    assert_eq!(refused, FlattenError::TooManyNodes { limit: 4 });
+    flattening
+}
 
-    let mut flattening = Flattening::new(Whiteouts::Honoured);
-    flattening.text_bytes_max = 10;
-    flattening.begin_layer();
-    flattening.apply(entry("l link 123456", 0)).unwrap();
-    let refused = flattening.apply(entry("f x", 0)).unwrap_err();
-    assert_eq!(refused, FlattenError::TooMuchText { limit_bytes: 10 });
-    let mut flattening = Flattening::new(Whiteouts::Honoured);
-    flattening.text_bytes_max = 10;
-    let mut with_attribute = entry("f x", 0);
-    with_attribute.metadata.attributes = vec![microagent_ext4::Attribute {
+#[test]
+fn as_much_as_may_be_remembered_is_and_more_is_refused() {
+    // Three pipes whose names have one letter share a mode; the room is looked at before each entry.
+    let three = 3 * (FILE_BYTES + 1) + tree::SHARED_BYTES;
+    for (room, fits) in [(three - FILE_BYTES - 1, 3), (three - FILE_BYTES - 2, 2)] {
+        let mut flattening = bounded(room);
+        let mut laid = ["p a", "p b", "p c"].map(|word| flattening.apply(entry(word, 0)));
+        let refused = laid.iter_mut().skip(fits).all(|result| result.is_err());
+        assert!(
+            laid[..fits].iter().all(Result::is_ok) && refused,
+            "{room}: {laid:?}"
+        );
+    }
+}
+
+#[test]
+fn names_link_targets_and_attributes_are_remembered_too() {
+    let second = |first: LayerEntry, room: usize| {
+        let mut flattening = bounded(room);
+        flattening.apply(first).unwrap();
+        let limit_bytes = flattening.index_bytes_max;
+        let result = flattening.apply(entry("p x", 0));
+        if let Err(error) = &result {
+            assert_eq!(*error, FlattenError::IndexFull { limit_bytes });
+        }
+        result.is_ok()
+    };
+    let file = FILE_BYTES + tree::SHARED_BYTES;
+    let mut capable = entry("p capable", 0);
+    capable.metadata.attributes = vec![microagent_ext4::Attribute {
         name: b"user.a"[..].into(),
-        value: b"1234"[..].into(),
+        value: vec![0; 1000].into(),
     }];
-    let refused = flattening.apply(with_attribute).unwrap_err();
-    assert_eq!(refused, FlattenError::TooMuchText { limit_bytes: 10 });
+    for (first, needs) in [
+        (entry("p namename", 0), 8),
+        (entry("l link 123456", 0), 4 + 2 + 6),
+        (
+            capable,
+            7 + 6 + 1000 + size_of::<microagent_ext4::Attribute>(),
+        ),
+    ] {
+        assert!(second(first.clone(), file + needs));
+        assert!(!second(first, file + needs - 1));
+    }
+    // A further name of a file is less than a file, and not nothing.
+    let mut flattening = bounded(file + 1);
+    flattening.apply(entry("p a", 0)).unwrap();
+    flattening.apply(entry("h b a", 0)).unwrap();
+    assert!(flattening.apply(entry("h c a", 0)).is_err());
+}
+
+#[test]
+fn any_number_of_marks_costs_as_much_as_one() {
+    // Were each mark a walk over all names, this would not end.
+    const NAMES: usize = 100_000;
+    let mut flattening = Flattening::new(Whiteouts::Honoured);
+    flattening.begin_layer();
+    flattening.begin_layer();
+    for number in 0..NAMES {
+        flattening
+            .apply(entry(&format!("f d/{number}"), 0))
+            .unwrap();
+    }
+    for _ in 0..NAMES {
+        flattening.apply(entry("f d/.wh..wh..opq", 0)).unwrap();
+        flattening.apply(entry("f .wh.d", 0)).unwrap();
+    }
+    let folder = flattening.child(Tree::ROOT, b"d").unwrap();
+    assert_eq!(flattening.tree.names(folder).count(), NAMES);
 }
 
 fn word() -> impl Strategy<Value = String> {
