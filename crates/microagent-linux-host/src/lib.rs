@@ -22,6 +22,8 @@ pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod pidfd;
 #[cfg(target_os = "linux")]
+mod telling_stream;
+#[cfg(target_os = "linux")]
 pub mod vsock_unix;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::handshake::{self, AnswerReader, HandshakeError, Progress};
+use crate::telling_stream::TellingStream;
 
 /// The device's socket, in the run folder.
 pub const DEVICE_SOCKET: &str = "vsock.sock";
@@ -193,6 +194,7 @@ async fn connect_device(socket: &Path) -> io::Result<UnixStream> {
 pub struct GuestSocket {
     listener: AsyncListener,
     socket: PathBuf,
+    port: VsockPort,
 }
 
 impl GuestSocket {
@@ -207,7 +209,11 @@ impl GuestSocket {
                 path: socket.clone(),
                 source,
             })?;
-        Ok(Self { listener, socket })
+        Ok(Self {
+            listener,
+            socket,
+            port,
+        })
     }
 
     /// The next connection.
@@ -232,7 +238,11 @@ impl GuestListener for GuestSocket {
     fn accept(&mut self) -> LocalFuture<'_, io::Result<GuestStream>> {
         Box::pin(async {
             let stream = self.accept_stream().await?;
-            Ok(Box::new(stream) as GuestStream)
+            // What is said on the control connection must not wait for a guest that may have hung.
+            if self.port == VsockPort::CONTROL {
+                return Ok(Box::new(stream) as GuestStream);
+            }
+            Ok(Box::new(TellingStream(stream)) as GuestStream)
         })
     }
 }

@@ -349,6 +349,10 @@ fn what_a_session_says() {
             stdin_window_bytes: Some(131_072),
             ..ServiceAnswer::accepted()
         },
+        ServiceAnswer {
+            window_bytes: Some(131_072),
+            ..ServiceAnswer::accepted()
+        },
     ]);
     let input = typed_lines(&[
         SessionInput::Resize {
@@ -362,6 +366,7 @@ fn what_a_session_says() {
     ]);
     let output = typed_lines(&[
         SessionOutput::StdinTaken { bytes: 65_536 },
+        SessionOutput::Taken { bytes: 65_536 },
         SessionOutput::Started { pid: 212 },
         SessionOutput::Exit(exit),
         SessionOutput::Meta {

@@ -41,7 +41,10 @@ const OS_ITEMS: &[&str] = &[
 /// Where `unsafe` may stand.
 const UNSAFE: &[(&str, &[&str])] = &[
     ("microagent-os", &["process", "terminal"]),
-    ("microagent-linux-host", &["launch", "kvm", "confine"]),
+    (
+        "microagent-linux-host",
+        &["launch", "kvm", "confine", "telling_stream"],
+    ),
     ("microagent-applevf-supervisor", &["framework"]),
     ("microagent-hyperv-supervisor", &["host_compute"]),
     ("microagent-guestinit", &["boot", "workload"]),

@@ -2,6 +2,7 @@
 
 mod bad_host;
 mod bad_image;
+mod both_ways;
 mod bulk;
 mod copies;
 mod crashes;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
         network::cases(),
         publish::cases(),
         mediation::cases(),
+        both_ways::cases(),
         quarantine::cases(),
     ]
     .into_iter()

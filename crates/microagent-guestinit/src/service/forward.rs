@@ -2,13 +2,17 @@
 //!
 //! Only addresses of the guest are dialled: a host that could name any address would have the guest's
 //! network as its own. An empty data frame is the end of one direction, both ways.
+//!
+//! The connection goes on being read however little the server reads: the host is told how much may be on
+//! its way and what the server has taken. Otherwise the device in between, which could not hand on what the
+//! host sent, may stop to carry what the server says.
 
 use super::{ANSWER_LIMIT, LINGER_LIMIT, Refusal, refuse};
 use crate::connection::{Connection, Incoming};
 use microagent_types::GuestPort;
 use microagent_wire::fault::FaultKind;
 use microagent_wire::frame::{Frame, FrameKind};
-use microagent_wire::guest::service::ServiceAnswer;
+use microagent_wire::guest::service::{ServiceAnswer, SessionOutput};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -18,14 +22,22 @@ use std::time::Duration;
 
 /// How long a connect to one address may take; it is this machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// Bytes that wait for the guest's server before the host is left alone.
-const WAITING_BYTES_MAX: usize = 64 << 10;
+/// How much a host may have on its way.
+const WINDOW_BYTES: usize = 128 << 10;
+/// Bytes that wait for the guest's server before the host is left alone: one that keeps to the window is
+/// always read.
+const WAITING_BYTES_MAX: usize = 2 * WINDOW_BYTES;
+/// Bytes that the server takes before the host is told again.
+const NEWS_BYTES: u64 = WINDOW_BYTES as u64 / 4;
 
 /// Connects and relays until both directions have ended.
 pub(crate) fn serve(mut connection: Connection, port: GuestPort, host: Option<IpAddr>) {
     match dial(port, host) {
         Ok(server) => {
-            connection.queue_frame(&Frame::control(&ServiceAnswer::accepted()));
+            connection.queue_frame(&Frame::control(&ServiceAnswer {
+                window_bytes: Some(WINDOW_BYTES as u64),
+                ..ServiceAnswer::accepted()
+            }));
             if connection.flush(ANSWER_LIMIT) {
                 Relay::new(connection, server).run();
             }
@@ -69,6 +81,8 @@ struct Relay {
     connection: Connection,
     server: TcpStream,
     waiting: VecDeque<u8>,
+    taken_bytes: u64,
+    told_bytes: u64,
     host_ended: bool,
     server_ended: bool,
     server_shut: bool,
@@ -80,6 +94,8 @@ impl Relay {
             connection,
             server,
             waiting: VecDeque::new(),
+            taken_bytes: 0,
+            told_bytes: 0,
             host_ended: false,
             server_ended: false,
             server_shut: false,
@@ -95,6 +111,7 @@ impl Relay {
             self.wait();
             self.take_from_host();
             self.write_to_server();
+            self.tell_what_is_taken();
             self.read_from_server();
             self.connection.flush_some();
         }
@@ -140,6 +157,9 @@ impl Relay {
                     self.connection.abandon();
                 }
                 Incoming::Frame(frame) if frame.payload.is_empty() => self.host_ended = true,
+                Incoming::Frame(frame) if self.server_shut => {
+                    self.taken_bytes += frame.payload.len() as u64;
+                }
                 Incoming::Frame(frame) => self.waiting.extend(frame.payload),
             }
         }
@@ -154,6 +174,7 @@ impl Relay {
             match rustix::net::send(&self.server, front, rustix::net::SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     self.waiting.drain(..count);
+                    self.taken_bytes += count as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
@@ -166,10 +187,19 @@ impl Relay {
         }
     }
 
+    fn tell_what_is_taken(&mut self) {
+        let bytes = self.taken_bytes;
+        if bytes - self.told_bytes >= NEWS_BYTES {
+            self.told_bytes = bytes;
+            self.connection
+                .queue_frame(&Frame::control(&SessionOutput::Taken { bytes }));
+        }
+    }
+
     /// The server takes no more; what it still says is said.
     fn lose_server(&mut self) {
+        self.taken_bytes += self.waiting.len() as u64;
         self.waiting.clear();
-        self.host_ended = true;
         self.server_shut = true;
     }
 

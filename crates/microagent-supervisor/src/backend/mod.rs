@@ -142,6 +142,9 @@ pub trait Preparation {
 /// what the guest could dial.
 pub trait GuestListener {
     /// The next connection. Cancel-safe: dropping the future loses no connection.
+    ///
+    /// Except on the control port, flushing such a stream waits until the guest's device has taken what was
+    /// written, where the host can tell.
     fn accept(&mut self) -> LocalFuture<'_, io::Result<GuestStream>>;
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// Bytes held of one direction.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 /// How long the last bytes of a side may take once the other has stopped taking.
-const LAST_BYTES_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LAST_BYTES_LIMIT: Duration = Duration::from_secs(5);
 
 /// Which side ended a joint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,9 @@
 //! connection at once: nothing falls back to anything, and it heals when the target does. What a guest
 //! makes too much of is refused and counted, so that neither descriptors nor the history run full.
 
-use super::bridge::{Side, Tally, bridge};
+use super::bridge::{Side, Tally};
 use super::event::{Event, EventSender};
+use super::joint::{Extras, join};
 use super::rate::RateLimit;
 use super::target::{self, TargetStream};
 use crate::backend::{GuestListener, GuestStream};
@@ -60,6 +61,7 @@ struct Facts {
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     open: RefCell<BTreeMap<u64, Rc<Tally>>>,
+    extras: Extras,
 }
 
 /// Something happened on a channel.
@@ -126,6 +128,7 @@ impl ServedChannel {
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             open: RefCell::default(),
+            extras: Extras::default(),
         });
         let accept = spawn_local(accept(listener, facts.clone(), severed, events.clone()));
         let probe = spawn_local(watch_target(facts.clone(), events.clone()));
@@ -274,7 +277,7 @@ async fn carry(
     let closed_by = tokio::select! {
         biased;
         _ = severed.wait_for(|severed| *severed) => None,
-        side = bridge(&mut guest, &mut target, tally) => Some(side),
+        side = join(&mut guest, &mut target, tally, &facts.extras) => Some(side),
     };
     let closed_by = close(target, closed_by);
     drop(guest);

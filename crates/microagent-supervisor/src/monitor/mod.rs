@@ -19,6 +19,7 @@ mod event;
 mod first_boot;
 mod frame_stream;
 mod guest_words;
+mod joint;
 mod launching;
 mod local_api;
 mod maintenance;

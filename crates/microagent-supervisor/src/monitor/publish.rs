@@ -16,14 +16,15 @@ use crate::backend::{GuestStream, Vm};
 use microagent_os::clock;
 use microagent_types::{GuestPort, HostPort, PublishSpec};
 use microagent_wire::frame::{FrameKind, HEADER_BYTES, header};
-use microagent_wire::guest::service::{Service, ServiceAnswer, ServiceRequest};
+use microagent_wire::guest::service::{Service, ServiceAnswer, ServiceRequest, SessionOutput};
+use microagent_wire::guest::{Parsed, parse};
 use microagent_wire::limits::RAW_BYTES_MAX;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
@@ -262,7 +263,7 @@ async fn forward(
         open(&*port.vm, port.guest_port).await
     };
     let opened = timeout(port.shared.forward_limit, open).await;
-    let Ok(Some((mut frames, mut guest))) = opened else {
+    let Ok(Some((mut frames, mut guest, window))) = opened else {
         return ClosedBy::Refused;
     };
     // Small messages both ways are as likely as bulk; a socket that refuses is slower.
@@ -273,8 +274,9 @@ async fn forward(
         // The frame is made where it is read: a header, and the bytes behind it.
         let mut buffer = vec![0; HEADER_BYTES + RAW_BYTES_MAX];
         loop {
-            let read = from_client.read(&mut buffer[HEADER_BYTES..]).await;
-            let read = read.unwrap_or(0);
+            let room = window.room().await.min(RAW_BYTES_MAX);
+            let read = from_client.read(&mut buffer[HEADER_BYTES..HEADER_BYTES + room]);
+            let read = read.await.unwrap_or(0);
             buffer[..HEADER_BYTES].copy_from_slice(&header(FrameKind::Data, read));
             let frame = &buffer[..HEADER_BYTES + read];
             // The empty frame is the end of this direction.
@@ -282,11 +284,16 @@ async fn forward(
                 client_ended.set(true);
                 return;
             }
+            window.sent(read);
             bytes_in.set(bytes_in.get() + read as u64);
         }
     };
     let back = async {
         while let Ok(Some(frame)) = frames.next().await {
+            if frame.kind == FrameKind::Control {
+                window.hear(&frame.payload);
+                continue;
+            }
             if frame.kind != FrameKind::Data || guest_ended.get() {
                 return ClosedBy::Lost;
             }
@@ -321,7 +328,55 @@ async fn forward(
 type Opened = (
     FrameReader<tokio::io::ReadHalf<GuestStream>>,
     tokio::io::WriteHalf<GuestStream>,
+    Window,
 );
+
+/// How much may be on its way to the guest's server: what lies in the device because nobody takes it can
+/// stop what the server says for good.
+#[derive(Debug)]
+struct Window {
+    bytes_max: u64,
+    sent: Cell<u64>,
+    taken: Cell<u64>,
+    changed: Notify,
+}
+
+impl Window {
+    /// The window that a guest has told; without one nothing is held back.
+    fn new(bytes_max: Option<u64>) -> Self {
+        Self {
+            bytes_max: bytes_max.unwrap_or(u64::MAX),
+            sent: Cell::new(0),
+            taken: Cell::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Waits until something may be sent, and says how much.
+    async fn room(&self) -> usize {
+        loop {
+            let outstanding = self.sent.get().saturating_sub(self.taken.get());
+            let room = self.bytes_max.saturating_sub(outstanding);
+            if room > 0 {
+                return usize::try_from(room).unwrap_or(usize::MAX);
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Hears what the guest says between its data.
+    fn hear(&self, payload: &[u8]) {
+        if let Ok(Parsed::Known(SessionOutput::Taken { bytes })) = parse::<SessionOutput>(payload) {
+            // A hostile guest can open the window, which is its own, and not make it count backwards.
+            self.taken.set(self.taken.get().max(bytes));
+            self.changed.notify_one();
+        }
+    }
+}
 
 async fn open(vm: &dyn Vm, port: GuestPort) -> Option<Opened> {
     let request = ServiceRequest {
@@ -333,5 +388,6 @@ async fn open(vm: &dyn Vm, port: GuestPort) -> Option<Opened> {
     let mut frames = FrameReader::from_guest(reader);
     let answer = frames.next().await.ok()??;
     let answer: ServiceAnswer = serde_json::from_slice(&answer.payload).ok()?;
-    answer.ok.then_some((frames, writer))
+    let window = Window::new(answer.window_bytes);
+    answer.ok.then_some((frames, writer, window))
 }

@@ -296,6 +296,9 @@ pub struct ServiceAnswer {
     /// the guest tells nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin_window_bytes: Option<u64>,
+    /// The same of what is forwarded, told by `taken`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_bytes: Option<u64>,
 }
 
 impl ServiceAnswer {
@@ -308,6 +311,7 @@ impl ServiceAnswer {
             errno: None,
             entry: None,
             stdin_window_bytes: None,
+            window_bytes: None,
         }
     }
 
@@ -320,6 +324,7 @@ impl ServiceAnswer {
             errno,
             entry: None,
             stdin_window_bytes: None,
+            window_bytes: None,
         }
     }
 }
@@ -370,6 +375,11 @@ pub enum SessionOutput {
         /// Since the session began.
         bytes: u64,
     },
+    /// How much of what is forwarded to it the guest's server has taken so far, or will never take.
+    Taken {
+        /// Since the session began.
+        bytes: u64,
+    },
     /// The process ended; always the last frame.
     Exit(SessionExit),
     /// What is about to be sent.
@@ -407,6 +417,7 @@ impl KnownTypes for SessionOutput {
     const TYPES: &'static [&'static str] = &[
         "started",
         "stdin_taken",
+        "taken",
         "exit",
         "meta",
         "entries",
