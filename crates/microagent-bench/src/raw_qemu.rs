@@ -80,7 +80,7 @@ impl RawQemu {
 }
 
 /// Program and words of the product's QEMU.
-fn command_line(bench: &Bench) -> Result<(PathBuf, Vec<String>)> {
+pub(crate) fn command_line(bench: &Bench) -> Result<(PathBuf, Vec<String>)> {
     for process in bench.home().processes() {
         let bytes = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         let mut words = bytes
@@ -97,7 +97,7 @@ fn command_line(bench: &Bench) -> Result<(PathBuf, Vec<String>)> {
     bail!("no QEMU runs for the product")
 }
 
-fn machine_words(words: &[String]) -> Vec<String> {
+pub(crate) fn machine_words(words: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let value = words.get(index + 1);
@@ -113,12 +113,12 @@ fn machine_words(words: &[String]) -> Vec<String> {
     kept
 }
 
-fn value_of<'a>(words: &'a [String], flag: &str) -> Option<&'a str> {
+pub(crate) fn value_of<'a>(words: &'a [String], flag: &str) -> Option<&'a str> {
     let at = words.iter().position(|word| word == flag)?;
     words.get(at + 1).map(String::as_str)
 }
 
-fn installed(prefix: &Path, folder: &str, name: &str) -> Result<PathBuf> {
+pub(crate) fn installed(prefix: &Path, folder: &str, name: &str) -> Result<PathBuf> {
     let folder = prefix.join("libexec").join(folder);
     let arch = std::fs::read_dir(&folder)
         .with_context(|| format!("cannot list `{}`", folder.display()))?

@@ -4,6 +4,7 @@ mod disk_clone;
 pub(crate) mod image_build;
 pub(crate) mod image_decompress;
 mod lifecycle;
+mod nat;
 mod net;
 mod ready;
 mod run;
@@ -75,8 +76,12 @@ const ALL: &[Case] = &[
         run: lifecycle::start,
     },
     Case {
-        name: "net-publish-bulk",
-        run: net::publish_bulk,
+        name: "net-publish-out",
+        run: net::publish_out,
+    },
+    Case {
+        name: "net-publish-in",
+        run: net::publish_in,
     },
     Case {
         name: "net-publish-trips",
@@ -87,12 +92,32 @@ const ALL: &[Case] = &[
         run: net::publish_connections,
     },
     Case {
-        name: "net-mediation-bulk",
-        run: net::mediation_bulk,
+        name: "net-mediation-out",
+        run: net::mediation_out,
+    },
+    Case {
+        name: "net-mediation-in",
+        run: net::mediation_in,
     },
     Case {
         name: "net-mediation-trips",
         run: net::mediation_trips,
+    },
+    Case {
+        name: "net-mediation-connections",
+        run: net::mediation_connections,
+    },
+    Case {
+        name: "net-nat-out",
+        run: nat::out,
+    },
+    Case {
+        name: "net-nat-in",
+        run: nat::into,
+    },
+    Case {
+        name: "net-nat-trips",
+        run: nat::trips,
     },
     Case {
         name: "net-quarantine",

@@ -16,15 +16,18 @@ use std::time::{Duration, Instant};
 
 const NAME: &str = "bench-net";
 /// What the guest runs.
-const GUEST: &str = include_str!("net_guest.py");
+pub(crate) const GUEST: &str = include_str!("net_guest.py");
 const GUEST_TCP: &str = "7000";
 const GUEST_VSOCK: &str = "7100";
 const MEDIATION_PORT: u32 = 2048;
 /// Where the guest dials past the monitor.
 const BARE_PORT: u32 = 3000;
-const BULK_BYTES: u64 = 32 << 20;
-const ROUND_TRIPS: usize = 100;
-const CONNECTIONS: u32 = 50;
+pub(crate) const BULK_MIB: f64 = 32.0;
+pub(crate) const BULK_BYTES: u64 = 32 << 20;
+const PIECE_BYTES: usize = 256 << 10;
+pub(crate) const ROUND_TRIPS: u64 = 100;
+/// Of all rounds together, fewer than the mediation channel lets in at once.
+const CONNECTIONS: u32 = 20;
 const MESSAGE_BYTES: usize = 64;
 const BOOT_LIMIT: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -99,14 +102,16 @@ impl<'a> Guest<'a> {
     }
 
     /// The guest dials both ways in turns, and tells how long each took.
-    fn dials(&self, what: &str, count: u64) -> Result<Comparison> {
+    fn dials(&self, turns: u32, talk: Talk) -> Result<Comparison> {
         let rounds = self.bench.rounds().to_string();
         let ports = [MEDIATION_PORT.to_string(), BARE_PORT.to_string()];
+        let (what, count) = talk.parts();
         let told = self
             .bench
             .microagent()
-            .args(["exec", NAME, "--", "python3", "-c", GUEST, "dial", what])
-            .args([&count.to_string(), &rounds, &ports[0], &ports[1]])
+            .args(["exec", NAME, "--", "python3", "-c", GUEST, "dial"])
+            .args([&char::from(what).to_string(), &count.to_string()])
+            .args([&turns.to_string(), &rounds, &ports[0], &ports[1]])
             .run()?
             .expect_code(0)?
             .stdout_text();
@@ -127,25 +132,66 @@ impl<'a> Guest<'a> {
     }
 }
 
-/// Answers the guest's bulk with one byte for each that was announced, and echoes its messages.
+/// What one side asks the other for, in the first byte that it says.
+#[derive(Clone, Copy)]
+pub(crate) enum Talk {
+    /// Bytes of whoever is asked, which is the guest for a published port and the host for the channel.
+    Give(u64),
+    /// Taking bytes, and one when all are there.
+    Take(u64),
+    /// Echoes of messages, one after the other.
+    Echo(u64),
+}
+
+impl Talk {
+    fn parts(self) -> (u8, u64) {
+        match self {
+            Self::Give(count) => (b'g', count),
+            Self::Take(count) => (b't', count),
+            Self::Echo(count) => (b'e', count),
+        }
+    }
+}
+
+fn take(mut stream: impl Read, bytes: u64) -> Result<()> {
+    let mut left = bytes;
+    let mut buffer = vec![0; PIECE_BYTES];
+    while left > 0 {
+        let read = stream.read(&mut buffer)? as u64;
+        ensure!(read > 0, "the other side ended early");
+        left = left.saturating_sub(read);
+    }
+    Ok(())
+}
+
+fn give(mut stream: impl Write, bytes: u64) -> Result<()> {
+    let piece = vec![b'b'; PIECE_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        let now = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        stream.write_all(&piece[..now])?;
+        left -= now as u64;
+    }
+    Ok(())
+}
+
+/// Does what the guest asks for.
 fn serve(mut stream: impl Read + Write) -> Result<()> {
     let mut head = [0; 9];
     while stream.read_exact(&mut head).is_ok() {
         let count = u64::from_be_bytes(head[1..].try_into()?);
-        if head[0] == b'b' {
-            let mut left = count;
-            let mut buffer = vec![0; 256 << 10];
-            while left > 0 {
-                let read = stream.read(&mut buffer)? as u64;
-                ensure!(read > 0, "the guest ended early");
-                left = left.saturating_sub(read);
+        match head[0] {
+            b'g' => give(&mut stream, count)?,
+            b't' => {
+                take(&mut stream, count)?;
+                stream.write_all(b".")?;
             }
-            stream.write_all(b".")?;
-        } else {
-            for _ in 0..count {
-                let mut message = [0; MESSAGE_BYTES];
-                stream.read_exact(&mut message)?;
-                stream.write_all(&message)?;
+            _ => {
+                for _ in 0..count {
+                    let mut message = [0; MESSAGE_BYTES];
+                    stream.read_exact(&mut message)?;
+                    stream.write_all(&message)?;
+                }
             }
         }
     }
@@ -174,119 +220,116 @@ fn bare_sink(listener: UnixListener) {
     });
 }
 
-/// Asks the guest's service for so many bytes, or for so many echoes.
-fn talk(mut stream: impl Read + Write, what: u8, count: u64) -> Result<()> {
+/// Asks the guest's service.
+pub(crate) fn ask(mut stream: impl Read + Write, talk: Talk) -> Result<()> {
+    let (what, count) = talk.parts();
     let mut head = vec![what];
     head.extend(count.to_be_bytes());
     stream.write_all(&head)?;
-    if what == b'b' {
-        let mut left = count;
-        let mut buffer = vec![0; 256 << 10];
-        while left > 0 {
-            let read = stream.read(&mut buffer)? as u64;
-            ensure!(read > 0, "the guest ended early");
-            left = left.saturating_sub(read);
+    match talk {
+        Talk::Give(bytes) => take(stream, bytes),
+        Talk::Take(bytes) => {
+            give(&mut stream, bytes)?;
+            Ok(stream.read_exact(&mut [0; 1])?)
         }
-    } else {
-        let mut message = [7; MESSAGE_BYTES];
-        for _ in 0..count {
-            stream.write_all(&message)?;
-            stream.read_exact(&mut message)?;
+        Talk::Echo(count) => {
+            let mut message = [7; MESSAGE_BYTES];
+            for _ in 0..count {
+                stream.write_all(&message)?;
+                stream.read_exact(&mut message)?;
+            }
+            Ok(())
         }
     }
-    Ok(())
 }
 
-fn mebibytes_a_second(comparison: &Comparison) -> f64 {
-    let bytes = f64::from(u32::try_from(BULK_BYTES >> 20).expect("a few mebibytes"));
+/// How many of a thing were done in a second of ours.
+pub(crate) fn a_second(comparison: &Comparison, count: f64) -> f64 {
     comparison
         .ours_ms()
-        .map_or(0.0, |ours| bytes * 1000.0 / ours.median)
+        .map_or(0.0, |ours| count * 1000.0 / ours.median)
 }
 
-/// 32 MiB out of the guest through a published port.
-pub(crate) fn publish_bulk(bench: &Bench) -> Result<Report> {
+/// From outside: `turns` connections, each of which asks once.
+fn over_publish(bench: &Bench, turns: u32, talk: Talk) -> Result<Comparison> {
     let guest = Guest::boot(bench)?;
     let comparison = bench.compare(
-        || {
-            let stream = guest.published()?;
-            timed(|| talk(stream, b'b', BULK_BYTES))
-        },
-        || {
-            let stream = guest.bare()?;
-            timed(|| talk(stream, b'b', BULK_BYTES))
-        },
+        || timed(|| (0..turns).try_for_each(|_| ask(guest.published()?, talk))),
+        || timed(|| (0..turns).try_for_each(|_| ask(guest.bare()?, talk))),
     )?;
     guest.end()?;
-    let rate = mebibytes_a_second(&comparison);
-    let report = Report::new(
-        "32 MiB through a published port",
-        "over bare vsock",
-        comparison,
-    );
-    Ok(report.with_figure("MiB/s", rate))
+    Ok(comparison)
 }
 
-/// 100 round trips of 64 bytes through a published port.
+/// From inside.
+fn over_mediation(bench: &Bench, turns: u32, talk: Talk) -> Result<Comparison> {
+    let guest = Guest::boot(bench)?;
+    let comparison = guest.dials(turns, talk)?;
+    guest.end()?;
+    Ok(comparison)
+}
+
+fn bulk(ours: &'static str, comparison: Comparison) -> Report {
+    let rate = a_second(&comparison, BULK_MIB);
+    Report::new(ours, "over bare vsock", comparison).with_figure("MiB/s", rate)
+}
+
+/// Out of the guest through a published port.
+pub(crate) fn publish_out(bench: &Bench) -> Result<Report> {
+    let comparison = over_publish(bench, 1, Talk::Give(BULK_BYTES))?;
+    Ok(bulk("32 MiB out through a published port", comparison))
+}
+
+/// Into the guest through a published port.
+pub(crate) fn publish_in(bench: &Bench) -> Result<Report> {
+    let comparison = over_publish(bench, 1, Talk::Take(BULK_BYTES))?;
+    Ok(bulk("32 MiB in through a published port", comparison))
+}
+
+/// Small messages there and back through a published port.
 pub(crate) fn publish_trips(bench: &Bench) -> Result<Report> {
-    let guest = Guest::boot(bench)?;
-    let trips = ROUND_TRIPS as u64;
-    let comparison = bench.compare(
-        || {
-            let stream = guest.published()?;
-            timed(|| talk(stream, b'r', trips))
-        },
-        || {
-            let stream = guest.bare()?;
-            timed(|| talk(stream, b'r', trips))
-        },
-    )?;
-    guest.end()?;
-    let (ours, bare) = (
-        "100 round trips through a published port",
-        "over bare vsock",
-    );
-    Ok(Report::new(ours, bare, comparison))
+    let comparison = over_publish(bench, 1, Talk::Echo(ROUND_TRIPS))?;
+    let ours = "100 round trips through a published port";
+    Ok(Report::new(ours, "over bare vsock", comparison))
 }
 
 /// Connections one after the other, each with one round trip.
 pub(crate) fn publish_connections(bench: &Bench) -> Result<Report> {
-    let guest = Guest::boot(bench)?;
-    let each = |dial: &dyn Fn() -> Result<()>| timed(|| (0..CONNECTIONS).try_for_each(|_| dial()));
-    let comparison = bench.compare(
-        || each(&|| talk(guest.published()?, b'r', 1)),
-        || each(&|| talk(guest.bare()?, b'r', 1)),
-    )?;
-    guest.end()?;
-    let rate = comparison
-        .ours_ms()
-        .map_or(0.0, |ours| f64::from(CONNECTIONS) * 1000.0 / ours.median);
-    let (ours, bare) = ("50 connections to a published port", "over bare vsock");
-    Ok(Report::new(ours, bare, comparison)
+    let comparison = over_publish(bench, CONNECTIONS, Talk::Echo(1))?;
+    let rate = a_second(&comparison, f64::from(CONNECTIONS));
+    let ours = "20 connections to a published port";
+    Ok(Report::new(ours, "over bare vsock", comparison)
         .with_figure("a second", rate)
         .with_note("ours also connects the guest's own port"))
 }
 
-/// 32 MiB out of the guest over the mediation channel.
-pub(crate) fn mediation_bulk(bench: &Bench) -> Result<Report> {
-    let guest = Guest::boot(bench)?;
-    let comparison = guest.dials("b", BULK_BYTES)?;
-    guest.end()?;
-    let rate = mebibytes_a_second(&comparison);
-    let (ours, bare) = ("32 MiB over the mediation channel", "over bare vsock");
-    Ok(Report::new(ours, bare, comparison).with_figure("MiB/s", rate))
+/// Out of the guest over the mediation channel.
+pub(crate) fn mediation_out(bench: &Bench) -> Result<Report> {
+    let comparison = over_mediation(bench, 1, Talk::Take(BULK_BYTES))?;
+    Ok(bulk("32 MiB out over the mediation channel", comparison))
 }
 
-/// 100 round trips of 64 bytes over the mediation channel.
+/// Into the guest over the mediation channel.
+pub(crate) fn mediation_in(bench: &Bench) -> Result<Report> {
+    let comparison = over_mediation(bench, 1, Talk::Give(BULK_BYTES))?;
+    Ok(bulk("32 MiB in over the mediation channel", comparison))
+}
+
+/// Small messages there and back over the mediation channel.
 pub(crate) fn mediation_trips(bench: &Bench) -> Result<Report> {
-    let guest = Guest::boot(bench)?;
-    let comparison = guest.dials("r", ROUND_TRIPS as u64)?;
-    guest.end()?;
-    let (ours, bare) = (
-        "100 round trips over the mediation channel",
-        "over bare vsock",
-    );
-    Ok(Report::new(ours, bare, comparison))
+    let comparison = over_mediation(bench, 1, Talk::Echo(ROUND_TRIPS))?;
+    let ours = "100 round trips over the mediation channel";
+    Ok(Report::new(ours, "over bare vsock", comparison))
+}
+
+/// Dials one after the other, each with one round trip.
+pub(crate) fn mediation_connections(bench: &Bench) -> Result<Report> {
+    let comparison = over_mediation(bench, CONNECTIONS, Talk::Echo(1))?;
+    let rate = a_second(&comparison, f64::from(CONNECTIONS));
+    let ours = "20 connections over the mediation channel";
+    Ok(Report::new(ours, "over bare vsock", comparison)
+        .with_figure("a second", rate)
+        .with_note("ours also connects the target"))
 }
 
 /// From the command to the last byte out of the guest, beside the command as a whole.
@@ -296,7 +339,7 @@ pub(crate) fn quarantine(bench: &Bench) -> Result<Report> {
         let guest = Guest::boot(bench)?;
         let mut stream = guest.published()?;
         let last = std::thread::spawn(move || {
-            let mut head = vec![b'b'];
+            let mut head = vec![b'g'];
             head.extend(u64::MAX.to_be_bytes());
             stream.write_all(&head)?;
             let mut buffer = vec![0; 64 << 10];

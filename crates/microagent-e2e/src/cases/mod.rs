@@ -24,6 +24,7 @@ mod read_only;
 mod registry;
 mod sessions;
 mod settings;
+mod short;
 mod sources;
 mod streams;
 mod terminal;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Case> {
         publish::cases(),
         mediation::cases(),
         both_ways::cases(),
+        short::cases(),
         quarantine::cases(),
     ]
     .into_iter()

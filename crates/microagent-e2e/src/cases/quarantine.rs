@@ -17,6 +17,10 @@ pub(crate) fn cases() -> Vec<Case> {
             severed,
         )
         .needing(NEEDS),
+        case(
+            "quarantine::a_frozen_guest_does_nothing_more_and_lets_nobody_in",
+            frozen,
+        ),
     ]
 }
 
@@ -150,10 +154,10 @@ fn severed(world: &World) -> Result<()> {
         &["exec", NAME, "--", "true"][..],
         &["start", NAME],
         &["resume", NAME],
-        &["cp", "kept:/etc/hostname", "/dev/null"],
     ] {
         lasting.refuses(words, "wrong_state")?;
     }
+    nobody_is_let_in(&lasting)?;
     hosts.nothing_left(world)?;
     let run = std::fs::read_dir(lasting.folder().join("run"))?;
     let run: Vec<String> = run
@@ -179,6 +183,80 @@ fn severed(world: &World) -> Result<()> {
     lasting.does(&["kill", NAME])?;
     lasting.ends_well()?;
     hosts.nothing_left(world)
+}
+
+/// Every door of the guest is shut to its own user.
+fn nobody_is_let_in(lasting: &Lasting<'_>) -> Result<()> {
+    for words in [
+        &["exec", NAME, "--", "true"][..],
+        &["connect", NAME, "--send", "true"],
+        &["connect", NAME, "--serial", "--send", "true"],
+        &["cp", "kept:/etc/hostname", "/dev/null"],
+        &["cp", "/dev/null", "kept:/tmp/in"],
+    ] {
+        lasting.refuses(words, "wrong_state")?;
+    }
+    Ok(())
+}
+
+/// What is shown of the processors' time is in hundredths of a second.
+const STILL_TICKS_MAX: u64 = 3;
+/// Long enough for a guest that runs to be seen running.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A quarantine that freezes is the first one here, of a guest that is never idle.
+fn frozen(world: &World) -> Result<()> {
+    let busy = "n=0; while :; do n=$((n+1)); [ $((n % 20000)) = 0 ] && echo turn $n; done";
+    let flags = ["-p", "0:7001"];
+    let lasting = Lasting::create(world, &flags, &["sh", "-c", busy])?;
+    lasting.does(&["start", NAME])?;
+    lasting.console_says(|text| text.contains("turn 40000"))?;
+    let before = lasting.status()?;
+    let told = lasting
+        .does(&["quarantine", "--freeze", "--json", NAME])?
+        .json()?;
+    let told = match &told["results"][0] {
+        Value::Null => &told,
+        result => result,
+    };
+    ensure!(
+        told["vmAlive"] == true && told["frozen"] == true,
+        "{told:#}"
+    );
+    let after = lasting.is("quarantined", "quarantined")?;
+    ensure!(after["vm"]["pid"] == before["vm"]["pid"], "{after:#}");
+    ensure!(after["quarantine"]["frozen"] == true, "{after:#}");
+
+    let (console, ticks) = (lasting.console().len(), processor_ticks(&after)?);
+    std::thread::sleep(LOOK);
+    ensure!(lasting.console().len() == console, "the guest speaks");
+    let ran = processor_ticks(&after)? - ticks;
+    ensure!(ran <= STILL_TICKS_MAX, "the guest ran for {ran} ticks");
+
+    nobody_is_let_in(&lasting)?;
+    for words in [&["start", NAME][..], &["resume", NAME], &["halt", NAME]] {
+        lasting.refuses(words, "wrong_state")?;
+    }
+    // Once more changes nothing, and a thaw is no part of it.
+    lasting.does(&["quarantine", NAME])?;
+    ensure!(lasting.status()?["quarantine"]["frozen"] == true);
+    lasting.does(&["stop", NAME])?;
+    let released = lasting.status()?;
+    ensure!(released["state"] == "stopped", "{released:#}");
+    ensure!(released["quarantine"]["active"] == false, "{released:#}");
+    lasting.ends_well()
+}
+
+/// Processor time of the VM's process so far.
+fn processor_ticks(status: &Value) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", status["vm"]["pid"]))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let field = |index: usize| -> Result<u64> {
+        let text = fields.get(index).context("a field is missing")?;
+        Ok(text.parse()?)
+    };
+    Ok(field(11)? + field(12)?)
 }
 
 fn silent_since(sink: &str) -> Result<f64> {
