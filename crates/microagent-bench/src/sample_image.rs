@@ -5,11 +5,12 @@
 //! image. The same on every machine.
 
 use anyhow::Result;
-use microagent_test::image::{Image, Layer, Packing, made_once};
+use microagent_test::image::{Image, Layer, Packing, Tool, made_once};
 use std::path::PathBuf;
 
 /// A change of what stands below is a new name here.
 const RECIPE: &str = "bench-500m-1";
+const RECIPE_ARCHIVE: &str = "bench-500m-archive-1";
 const RECIPE_MANY_FILES: &str = "bench-many-files-1";
 const FILES: u64 = 16_000;
 const FILES_MANY: u64 = 120_000;
@@ -28,6 +29,22 @@ pub(crate) fn ensure() -> Result<PathBuf> {
         image.write_layout(&folder.join("layout"))
     })?;
     Ok(folder.join("layout"))
+}
+
+/// The same image as an uncompressed archive of `docker save`, made with `skopeo`.
+pub(crate) fn ensure_archive() -> Result<PathBuf> {
+    let layout = ensure()?;
+    let folder = made_once(RECIPE_ARCHIVE, |folder| {
+        Tool::new("skopeo")
+            .args(["--insecure-policy", "copy", "--quiet"])
+            .arg(format!("oci:{}:latest", layout.display()))
+            .arg(format!(
+                "docker-archive:{}:bench/sample:1",
+                folder.join("image.tar").display()
+            ))
+            .ok()
+    })?;
+    Ok(folder.join("image.tar"))
 }
 
 /// The layout folder of the image of many small files.

@@ -6,7 +6,8 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    reason = "tests look at the world from outside the product's own doors"
+    clippy::print_stderr,
+    reason = "tests look at the world from outside the product's own doors, and say what they left out"
 )]
 
 mod installed;
@@ -19,6 +20,7 @@ use installed::Installed;
 use microagent_test::cli::{Finished, Program, Signal};
 use microagent_test::filters;
 use microagent_test::image::Tool;
+use microagent_test::shared_blocks::{Kind, SharedBlocks};
 
 /// For a list with one workspace in it that never answers, on a busy machine.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
         (
             "a_command_that_is_missing_has_its_own_code",
             a_command_that_is_missing_has_its_own_code,
+        ),
+        (
+            "where_blocks_can_be_shared_a_workspace_has_a_clone_that_shares_them",
+            where_blocks_can_be_shared_a_workspace_has_a_clone_that_shares_them,
         ),
         (
             "a_start_that_cannot_be_says_what_is_in_its_way",
@@ -307,6 +313,30 @@ fn a_workspace_lives_from_create_to_delete() {
     }
     insta::assert_snapshot!(story);
     installed.assert_tidy();
+}
+
+fn where_blocks_can_be_shared_a_workspace_has_a_clone_that_shares_them() {
+    for kind in Kind::ALL {
+        let mounted = match SharedBlocks::mount(kind, 2 << 30) {
+            Ok(mounted) => mounted,
+            Err(reason) => {
+                eprintln!("skipped: {reason}");
+                continue;
+            }
+        };
+        let installed = Installed::within(&mounted.path());
+        installed.create("first");
+        let before = mounted.used_bytes().unwrap();
+        installed.create("web");
+        let grown = mounted.used_bytes().unwrap().saturating_sub(before);
+        assert!(
+            grown < 4 << 20,
+            "{kind:?}: the workspace took {grown} bytes"
+        );
+        let status = installed.does(&["status", "--json", "web"]);
+        let text = status.expect_code(0).unwrap().stdout_text();
+        assert!(text.contains(r#""clone":"reflink""#), "{text}");
+    }
 }
 
 fn a_start_that_cannot_be_says_what_is_in_its_way() {

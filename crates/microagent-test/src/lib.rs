@@ -16,4 +16,5 @@ pub mod fsck;
 pub mod home;
 pub mod image;
 pub mod registry;
+pub mod shared_blocks;
 pub mod supervised;

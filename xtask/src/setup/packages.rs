@@ -37,6 +37,9 @@ const PACKAGES: &[(Scope, &str)] = &[
     // Judges of what we make.
     (Scope::Test, "cpio"),
     (Scope::Test, "e2fsprogs"),
+    // File systems whose files share blocks.
+    (Scope::Test, "btrfs-progs"),
+    (Scope::Test, "xfsprogs"),
     (Scope::Test, "qemu-utils"),
     // A tree of odd files.
     (Scope::Test, "acl"),

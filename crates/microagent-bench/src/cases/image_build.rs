@@ -43,11 +43,12 @@ fn measure_one(bench: &Bench, ours: &'static str, layout: &Path) -> Result<Repor
         }
     }
     let work = bench.home().work_dir();
+    let source = format!("oci:{}", layout.display());
     let peak_kib = Cell::new(0);
     let comparison = Bench::compare_in(
         bench.rounds().min(ROUNDS_MAX),
         || {
-            let (time, peak) = import(layout, &work.join("store"))?;
+            let (time, peak) = import(&source, &work.join("store"))?;
             peak_kib.set(peak_kib.get().max(peak));
             Ok(time)
         },
@@ -57,12 +58,14 @@ fn measure_one(bench: &Bench, ours: &'static str, layout: &Path) -> Result<Repor
     Ok(Report::new(ours, REFERENCE, comparison).with_figure("peak_mib", peak_mib))
 }
 
-pub(super) fn import(layout: &Path, store: &Path) -> Result<(Duration, u64)> {
+/// Imports `source` into a new store, in a process of its own; gives the time and the peak of its memory.
+pub(super) fn import(source: &str, store: &Path) -> Result<(Duration, u64)> {
     let mut peak = String::new();
     let time = timed(|| {
         let output = Command::new(std::env::current_exe()?)
             .arg(CHILD_WORD)
-            .args([store, layout])
+            .arg(store)
+            .arg(source)
             .output()?;
         anyhow::ensure!(
             output.status.success(),
@@ -100,13 +103,13 @@ fn unpack(layout: &Path, folder: &Path) -> Result<Duration> {
 /// What the child does: imports, and prints its peak of resident memory in KiB. `None` when this
 /// process is no such child.
 pub(crate) fn as_child(words: &[String]) -> Result<Option<ExitCode>> {
-    let [word, store, layout] = words else {
+    let [word, store, source] = words else {
         return Ok(None);
     };
     if word != CHILD_WORD {
         return Ok(None);
     }
-    let source: ImageSource = format!("oci:{layout}").parse()?;
+    let source: ImageSource = source.parse()?;
     let options = BuildOptions {
         arch: Arch::current().context("guests run on this processor")?,
         limits: Limits::ORDINARY,

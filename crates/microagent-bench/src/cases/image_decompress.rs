@@ -21,8 +21,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(crate) fn measure(bench: &Bench) -> Result<Report> {
     let layout = sample_image::ensure()?;
     let store = bench.home().work_dir().join("store");
+    let source = format!("oci:{}", layout.display());
     let comparison = bench.compare(
-        || import(&layout, &store).map(|(time, _)| time),
+        || import(&source, &store).map(|(time, _)| time),
         || decompress(&layout),
     )?;
     Ok(Report::new(OURS, REFERENCE, comparison))

@@ -1,8 +1,10 @@
 //! The cases, one file each.
 
 mod disk_clone;
+mod disk_clone_shared;
 pub(crate) mod image_build;
 pub(crate) mod image_decompress;
+mod image_load;
 mod lifecycle;
 mod nat;
 mod net;
@@ -40,8 +42,16 @@ const ALL: &[Case] = &[
         run: image_decompress::measure,
     },
     Case {
+        name: "image-load",
+        run: image_load::measure,
+    },
+    Case {
         name: "disk-clone",
         run: disk_clone::measure,
+    },
+    Case {
+        name: "disk-clone-shared",
+        run: disk_clone_shared::measure,
     },
     Case {
         name: "lifecycle-status",

@@ -36,7 +36,12 @@ pub(crate) struct Installed {
 
 impl Installed {
     pub(crate) fn new() -> Self {
-        let home = Home::new().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// The same in a folder below `folder`, for a file system of a certain kind.
+    pub(crate) fn within(folder: &Path) -> Self {
+        let home = Home::within(folder).unwrap();
         let bin = home.path().join("prefix/bin");
         let libexec = home.path().join("prefix/libexec");
         std::fs::create_dir_all(&bin).unwrap();
