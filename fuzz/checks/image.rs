@@ -28,7 +28,7 @@ pub(crate) fn check(bytes: &[u8]) {
             &mut flattening,
             &mut writer,
             &mut warnings,
-            &mut |_| {},
+            &mut || {},
         );
         if laid.is_err() {
             return;

@@ -10,6 +10,7 @@ mod args;
 mod commands;
 mod detach_keys;
 mod error;
+mod layer_bars;
 mod logging;
 mod nearest;
 mod panic_report;

@@ -4,6 +4,8 @@
 //! a phase begins -> 500 ms pass -> a bar, at most ten redraws a second -> the phase ends -> erased
 //! ```
 //!
+//! Below the bar of a download each layer that is on its way has a line (`layer_bars`).
+//!
 //! What is over in half a second is never drawn, and what was drawn is gone before the guest's first
 //! byte: the end of a phase erases in the caller's thread. Only waiting for the half second happens
 //! in a thread of its own. Where nobody looks, nothing is drawn and no thread is started.
@@ -12,11 +14,12 @@ use std::fmt::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use microagent_os::clock;
 use microagent_types::ByteSize;
 use microagent_workspace::progress::{Phase, Progress, ProgressEvent};
 
+use crate::layer_bars::LayerBars;
 use crate::printer::Printer;
 
 /// Work that is shorter is not drawn.
@@ -47,7 +50,14 @@ struct Current {
     begun: Instant,
     done_bytes: u64,
     total_bytes: Option<u64>,
-    bar: Option<ProgressBar>,
+    layers: LayerBars,
+    drawn: Option<Drawn>,
+}
+
+/// What is on the screen.
+struct Drawn {
+    screen: MultiProgress,
+    bar: ProgressBar,
 }
 
 impl<'a> ProgressBars<'a> {
@@ -100,7 +110,8 @@ impl Shared {
                     begun: clock::monotonic(),
                     done_bytes: 0,
                     total_bytes: None,
-                    bar: None,
+                    layers: LayerBars::default(),
+                    drawn: None,
                 });
                 self.changed.notify_all();
             }
@@ -109,6 +120,18 @@ impl Shared {
                 done_bytes,
                 total_bytes,
             } => state.advance(phase, done_bytes, total_bytes),
+            ProgressEvent::Layer {
+                digest,
+                done_bytes,
+                total_bytes,
+            } => {
+                if let Some(current) = &mut state.current {
+                    current.layers.advance(digest, done_bytes, total_bytes);
+                    if let Some(drawn) = &current.drawn {
+                        current.layers.draw(&drawn.screen);
+                    }
+                }
+            }
             ProgressEvent::End(phase) => {
                 if state
                     .current
@@ -124,12 +147,9 @@ impl Shared {
 
     fn suspended(&self, talk: impl FnOnce()) {
         let state = self.state();
-        match state
-            .current
-            .as_ref()
-            .and_then(|current| current.bar.as_ref())
-        {
-            Some(bar) => bar.suspend(talk),
+        let current = state.current.as_ref();
+        match current.and_then(|current| current.drawn.as_ref()) {
+            Some(drawn) => drawn.screen.suspend(talk),
             None => talk(),
         }
     }
@@ -168,7 +188,7 @@ impl State {
         let current = self
             .current
             .as_ref()
-            .filter(|current| current.bar.is_none())?;
+            .filter(|current| current.drawn.is_none())?;
         let lasted = clock::monotonic().duration_since(current.begun);
         Some(APPEARS_AFTER.saturating_sub(lasted))
     }
@@ -178,13 +198,17 @@ impl State {
             return;
         };
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
+        let screen = MultiProgress::with_draw_target(target);
         let lasted = clock::monotonic().duration_since(current.begun);
-        let bar = ProgressBar::with_draw_target(current.total_bytes, target).with_elapsed(lasted);
+        let hidden = ProgressDrawTarget::hidden();
+        let bar = ProgressBar::with_draw_target(current.total_bytes, hidden).with_elapsed(lasted);
+        let bar = screen.add(bar);
         bar.set_style(style(current.total_bytes, current.done_bytes));
         bar.set_message(words(current.phase));
         bar.set_position(current.done_bytes);
         bar.enable_steady_tick(TICK);
-        current.bar = Some(bar);
+        current.layers.draw(&screen);
+        current.drawn = Some(Drawn { screen, bar });
     }
 
     fn advance(&mut self, phase: Phase, done_bytes: u64, total_bytes: Option<u64>) {
@@ -197,7 +221,9 @@ impl State {
         };
         let known_before = (current.total_bytes.is_some(), current.done_bytes > 0);
         (current.done_bytes, current.total_bytes) = (done_bytes, total_bytes);
-        let Some(bar) = &current.bar else { return };
+        let Some(Drawn { bar, .. }) = &current.drawn else {
+            return;
+        };
         if known_before != (total_bytes.is_some(), done_bytes > 0) {
             bar.set_style(style(total_bytes, done_bytes));
         }
@@ -208,8 +234,12 @@ impl State {
     }
 
     fn erase(&mut self) {
-        if let Some(bar) = self.current.take().and_then(|current| current.bar) {
-            bar.finish_and_clear();
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
+        if let Some(drawn) = current.drawn.take() {
+            current.layers.erase(&drawn.screen);
+            drawn.bar.finish_and_clear();
         }
     }
 }
@@ -226,11 +256,15 @@ fn words(phase: Phase) -> &'static str {
 }
 
 fn style(total_bytes: Option<u64>, done_bytes: u64) -> ProgressStyle {
-    let template = match (total_bytes, done_bytes) {
+    sized(match (total_bytes, done_bytes) {
         (Some(_), _) => "{msg}  [{bar:24}] {done} of {all}, {rate}",
         (None, 1..) => "{spinner} {msg}  {done}, {rate}",
         (None, 0) => "{spinner} {msg}  {elapsed}",
-    };
+    })
+}
+
+/// A style whose template may name sizes: `done`, `all` and `rate`.
+pub(crate) fn sized(template: &str) -> ProgressStyle {
     let size = |bytes| ByteSize::from_bytes(bytes);
     ProgressStyle::with_template(template)
         .expect("the templates are constants and a test reads each")

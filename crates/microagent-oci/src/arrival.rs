@@ -74,6 +74,11 @@ impl Arrival {
         self.changed.notify_all();
     }
 
+    /// How many bytes have been written.
+    pub(crate) fn there(&self) -> u64 {
+        self.lock().there
+    }
+
     /// No more will come. The first end counts.
     pub(crate) fn end(&self, end: Result<(), NotArrived>) {
         let mut state = self.lock();

@@ -178,9 +178,10 @@ pub struct LayerReader {
 }
 
 impl LayerReader {
-    /// How much of the blob has been read so far, for progress.
-    pub fn stored_bytes_read(&self) -> u64 {
-        self.passed.load(Ordering::Relaxed)
+    /// Counts how much of the blob has been read, for progress while somebody else has the reader.
+    pub fn stored_bytes_read(&self) -> impl Fn() -> u64 + 'static {
+        let passed = Arc::clone(&self.passed);
+        move || passed.load(Ordering::Relaxed)
     }
 
     /// Reads what is left and says whether the layer was what it promised to be; its plain bytes.

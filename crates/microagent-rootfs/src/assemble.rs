@@ -51,15 +51,16 @@ pub fn assemble(
             ..limits
         };
         let reader = layer.open(of_this_layer, cancel)?;
+        let read_bytes = reader.stored_bytes_read();
         let mut tar = TarReader::new(reader);
         let read = lay_archive(
             &mut tar,
             &mut flattening,
             &mut writer,
             &mut warnings,
-            &mut |reader: &LayerReader| {
+            &mut || {
                 progress.at(ProgressStep::Build {
-                    done_bytes: done_bytes + reader.stored_bytes_read(),
+                    done_bytes: done_bytes + read_bytes(),
                     total_bytes,
                 });
             },
@@ -106,20 +107,20 @@ pub enum Stopped {
     Image(ImageError),
 }
 
-/// Lays the entries of one archive on what is there and writes the contents of its files. `report`
-/// sees the source from time to time.
+/// Lays the entries of one archive on what is there and writes the contents of its files. `report` is
+/// called from time to time.
 pub fn lay_archive<S: ByteSource>(
     tar: &mut TarReader<S>,
     flattening: &mut Flattening,
     writer: &mut impl ImageWriter,
     warnings: &mut Warnings,
-    report: &mut dyn FnMut(&S),
+    report: &mut dyn FnMut(),
 ) -> Result<(), Stopped> {
     let mut entries = 0u64;
     while let Some(entry) = tar.next_entry().map_err(Stopped::Tar)? {
         let path = EntryPath::parse(&entry.path, LeadingSlash::Refused).map_err(Stopped::Path)?;
         let kind = match entry.kind {
-            tar::EntryKind::Regular => EntryKind::Regular(content(tar, writer)?),
+            tar::EntryKind::Regular => EntryKind::Regular(content(tar, writer, report)?),
             tar::EntryKind::HardLink(target) => {
                 let target =
                     EntryPath::parse(&target, LeadingSlash::MeansRoot).map_err(Stopped::Path)?;
@@ -154,7 +155,7 @@ pub fn lay_archive<S: ByteSource>(
             .map_err(Stopped::Flatten)?;
         entries += 1;
         if entries.is_multiple_of(ENTRIES_PER_REPORT) {
-            report(tar.source());
+            report();
         }
     }
     Ok(())
@@ -162,14 +163,25 @@ pub fn lay_archive<S: ByteSource>(
 
 /// Small files pass in microseconds; telling each would cost more than placing it.
 const ENTRIES_PER_REPORT: u64 = 64;
+/// A large file is told as it comes.
+const BYTES_PER_REPORT: usize = 1 << 20;
 
 fn content<S: ByteSource>(
     tar: &mut TarReader<S>,
     writer: &mut impl ImageWriter,
+    report: &mut dyn FnMut(),
 ) -> Result<ContentId, Stopped> {
+    let mut unreported = 0;
     writer.begin();
     tar.content(|piece| match piece {
-        Content::Bytes(bytes) => writer.append(bytes),
+        Content::Bytes(bytes) => {
+            unreported += bytes.len();
+            if unreported >= BYTES_PER_REPORT {
+                unreported = 0;
+                report();
+            }
+            writer.append(bytes)
+        }
         Content::Hole(len) => writer.append_hole(len),
     })
     .map_err(Stopped::Tar)?

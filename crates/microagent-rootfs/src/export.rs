@@ -148,6 +148,7 @@ impl ImageStore {
                 let mut along = Along {
                     downloads: &downloads,
                     progress,
+                    told: Vec::new(),
                 };
                 let made = build(path, remote.image(), export.size, options, &mut along)
                     .and_then(|made| downloads.finish().map(|()| made).map_err(Into::into));

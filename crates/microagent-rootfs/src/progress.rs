@@ -1,5 +1,7 @@
 //! Progress as values; drawing is somebody else's.
 
+use microagent_types::Digest;
+
 /// Where the work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,6 +20,15 @@ pub enum ProgressStep {
         done_layers: u64,
         /// Layers in all.
         total_layers: u64,
+    },
+    /// So much of one layer has been fetched.
+    Layer {
+        /// Which.
+        digest: Digest,
+        /// Bytes that are there.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
     },
     /// Layers are read and placed.
     Build {

@@ -160,6 +160,7 @@ impl ImageStore {
         let mut along = Along {
             downloads: &downloads,
             progress,
+            told: Vec::new(),
         };
         let image = remote.image();
         let built = self.build_now(image, &documents, options, &mut along, || {
@@ -219,19 +220,40 @@ fn has_reused(state: DownloadState) -> bool {
 pub(crate) struct Along<'a> {
     pub(crate) downloads: &'a Downloads,
     pub(crate) progress: &'a mut dyn Progress,
+    /// Bytes of each layer that were told.
+    pub(crate) told: Vec<u64>,
+}
+
+impl Along<'_> {
+    /// Each layer that has come further.
+    fn layers(&mut self) {
+        for (number, layer) in self.downloads.layers().enumerate() {
+            if self.told.len() == number {
+                self.told.push(0);
+            }
+            if std::mem::replace(&mut self.told[number], layer.done_bytes) != layer.done_bytes {
+                self.progress.at(ProgressStep::Layer {
+                    digest: layer.digest,
+                    done_bytes: layer.done_bytes,
+                    total_bytes: layer.total_bytes,
+                });
+            }
+        }
+    }
 }
 
 impl Progress for Along<'_> {
     fn at(&mut self, step: ProgressStep) {
         let state = self.downloads.state();
-        self.progress.at(match step {
-            ProgressStep::Build { .. } if !state.ended => ProgressStep::Download {
-                done_bytes: state.done_bytes,
-                total_bytes: state.total_bytes,
-                done_layers: state.done_layers,
-                total_layers: state.total_layers,
-            },
-            step => step,
+        if !matches!(step, ProgressStep::Build { .. }) || state.ended {
+            return self.progress.at(step);
+        }
+        self.progress.at(ProgressStep::Download {
+            done_bytes: state.done_bytes,
+            total_bytes: state.total_bytes,
+            done_layers: state.done_layers,
+            total_layers: state.total_layers,
         });
+        self.layers();
     }
 }

@@ -90,7 +90,7 @@ fn build(archive: Archive) -> Result<ImageSummary, Stopped> {
         &mut flattening,
         &mut writer,
         &mut Warnings::default(),
-        &mut |_| {},
+        &mut || {},
     )?;
     Ok(writer.finish(&flattening.finish()).unwrap())
 }

@@ -213,6 +213,15 @@ impl microagent_rootfs::Progress for Relay<'_> {
                     total_bytes: Some(total_bytes),
                 });
             }
+            ProgressStep::Layer {
+                digest,
+                done_bytes,
+                total_bytes,
+            } => self.progress.report(ProgressEvent::Layer {
+                digest,
+                done_bytes,
+                total_bytes,
+            }),
             ProgressStep::Build {
                 done_bytes,
                 total_bytes,

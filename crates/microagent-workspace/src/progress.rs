@@ -1,5 +1,7 @@
 //! Progress as values. The library reports, an adapter draws; nothing is drawn from here.
 
+use microagent_types::Digest;
+
 /// A phase of work that may take more than half a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -30,6 +32,15 @@ pub enum ProgressEvent {
         done_bytes: u64,
         /// Bytes in all, when they are known.
         total_bytes: Option<u64>,
+    },
+    /// So much of one layer is there. It belongs to [`Phase::Download`].
+    Layer {
+        /// Which.
+        digest: Digest,
+        /// Bytes so far.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
     },
     /// A phase is over, well or not.
     End(Phase),

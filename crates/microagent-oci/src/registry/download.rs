@@ -69,6 +69,17 @@ pub struct DownloadState {
     pub ended: bool,
 }
 
+/// How far one layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerState {
+    /// Which.
+    pub digest: Digest,
+    /// Bytes that are there.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+}
+
 #[derive(Debug)]
 struct Shared {
     wanted: Vec<Wanted>,
@@ -134,6 +145,15 @@ impl Downloads {
             time: ended.unwrap_or_else(|| shared.begun.elapsed()),
             ended: ended.is_some(),
         }
+    }
+
+    /// How far each layer is, the lowest first.
+    pub fn layers(&self) -> impl Iterator<Item = LayerState> {
+        self.shared.wanted.iter().map(|wanted| LayerState {
+            digest: wanted.digest,
+            done_bytes: wanted.arrival.there(),
+            total_bytes: wanted.size,
+        })
     }
 
     /// Waits until every layer is there and kept, or one has failed.

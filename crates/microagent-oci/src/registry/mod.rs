@@ -25,7 +25,7 @@ mod runtime;
 pub mod session;
 mod token;
 
-pub use download::{DownloadState, Downloads};
+pub use download::{DownloadState, Downloads, LayerState};
 pub use error::RegistryError;
 pub use options::{CredentialFiles, RegistryOptions, Waits};
 pub use place::{BlobPlace, Claim, Landing, PlaceError};

@@ -23,7 +23,7 @@ pub struct TestAuthority {
 }
 
 impl TestAuthority {
-    /// Makes one, and a certificate for 127.0.0.1 and `localhost`.
+    /// Makes one, and a certificate for 127.0.0.1, `localhost` and `registry.test`.
     pub fn make(folder: &Path) -> Result<Self> {
         let openssl = |arguments: &[&str]| {
             Tool::new("openssl")
@@ -46,7 +46,7 @@ impl TestAuthority {
         request.extend(key);
         request.extend(["-keyout", "server.key", "-out", "server.csr"]);
         openssl(&request)?;
-        let names = "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n";
+        let names = "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.test\nextendedKeyUsage=serverAuth\n";
         std::fs::write(folder.join("names"), names)?;
         openssl(&[
             "x509",
