@@ -6,7 +6,7 @@
 //! anything else that is a stream socket will do.
 
 use crate::clock::{Moment, timespec};
-use microagent_wire::frame::{Frame, FrameDecoder, FrameKind, Sender, header};
+use microagent_wire::frame::{Frame, FrameDecoder, FrameKind, HEADER_BYTES, Sender, header};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -21,8 +21,12 @@ const OUTPUT_BYTES_HIGH: usize = 256 << 10;
 const SEND_BYTES_MAX: usize = 32_000;
 /// How long a wait for the host goes on before whether to wait is asked again.
 const ATTENTION_PAUSE: Duration = Duration::from_millis(500);
-/// Bytes asked for in one read, from the host as from a process.
+/// Bytes asked for in one read, from the host as from a file.
 pub(crate) const READ_BYTES: usize = 64 << 10;
+/// Bytes asked for in one read of a process's output: with its header such a frame fills whole packets.
+const OUTPUT_READ_BYTES: usize = READ_BYTES - HEADER_BYTES;
+/// Bytes asked for until one read has given that much: most sessions never touch a large buffer.
+const FIRST_READ_BYTES: usize = 4 << 10;
 
 /// A connection to the host.
 #[derive(Debug)]
@@ -34,7 +38,9 @@ pub struct Connection {
     input_end: usize,
     output: Vec<u8>,
     output_at: usize,
-    scratch: Vec<u8>,
+    /// What the next reads ask for, from the host and from processes.
+    input_read_bytes: usize,
+    output_read_bytes: usize,
     is_closed: bool,
 }
 
@@ -65,7 +71,8 @@ impl Connection {
             input_end: 0,
             output: Vec::new(),
             output_at: 0,
-            scratch: Vec::new(),
+            input_read_bytes: FIRST_READ_BYTES,
+            output_read_bytes: FIRST_READ_BYTES,
             is_closed: false,
         })
     }
@@ -110,6 +117,11 @@ impl Connection {
         self.output.extend_from_slice(payload);
     }
 
+    /// Whether one read gave as much as was asked for: more may be there than the source can hold.
+    pub(crate) const fn is_full_read(count: usize) -> bool {
+        count == OUTPUT_READ_BYTES
+    }
+
     /// Queues what one read gives. Gives the count of bytes read, of which at most `keep_bytes_max` are
     /// queued; zero is the end of the source.
     pub fn queue_from(
@@ -118,17 +130,28 @@ impl Connection {
         source: BorrowedFd<'_>,
         keep_bytes_max: u64,
     ) -> rustix::io::Result<usize> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(READ_BYTES, 0);
-        let result = rustix::io::read(source, &mut scratch);
+        if !self.is_closed {
+            self.make_way();
+        }
+        // Straight behind what waits, after room for the header.
+        let begin = self.output.len();
+        self.output
+            .resize(begin + HEADER_BYTES + self.output_read_bytes, 0);
+        let payload = begin + HEADER_BYTES;
+        let result = rustix::io::read(source, &mut self.output[payload..]);
         let count = *result.as_ref().unwrap_or(&0);
+        if count == self.output_read_bytes {
+            self.output_read_bytes = OUTPUT_READ_BYTES;
+        }
         let kept = usize::try_from(keep_bytes_max)
             .unwrap_or(usize::MAX)
             .min(count);
-        if kept > 0 {
-            self.queue(kind, &scratch[..kept]);
+        if kept > 0 && !self.is_closed {
+            self.output[begin..payload].copy_from_slice(&header(kind, kept));
+            self.output.truncate(payload + kept);
+        } else {
+            self.output.truncate(begin);
         }
-        self.scratch = scratch;
         result
     }
 
@@ -146,6 +169,10 @@ impl Connection {
             let end = self.output.len().min(self.output_at + SEND_BYTES_MAX);
             let rest = &self.output[self.output_at..end];
             match send(&self.socket, rest, SendFlags::NOSIGNAL) {
+                Ok(count) if count < rest.len() => {
+                    self.output_at += count;
+                    return;
+                }
                 Ok(count) => self.output_at += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
@@ -262,11 +289,14 @@ impl Connection {
     }
 
     fn fill(&mut self) -> Result<bool, ()> {
-        // Initialised once: zeroing 64 KiB for every small read is what a session would mostly do.
-        self.input.resize(READ_BYTES, 0);
+        // Initialised once: zeroing it for every small read is what a session would mostly do.
+        self.input.resize(self.input_read_bytes, 0);
         self.input_at = 0;
         let result = recv(&self.socket, &mut self.input[..], RecvFlags::empty());
         self.input_end = result.as_ref().map_or(0, |(count, _)| *count);
+        if self.input_end == self.input_read_bytes {
+            self.input_read_bytes = READ_BYTES;
+        }
         match result {
             Ok((0, _)) => {
                 self.close();

@@ -200,6 +200,9 @@ impl FrameDecoder {
         };
         let taken = (*length - payload.len()).min(input.len());
         let (front, rest) = input.split_at(taken);
+        if payload.is_empty() && taken > 0 {
+            payload.reserve_exact((*length).min(RAW_BYTES_MAX));
+        }
         payload.extend_from_slice(front);
         *input = rest;
         if payload.len() < *length {
@@ -237,7 +240,8 @@ pub fn read_frame<R: io::Read>(reader: &mut R, sender: Sender) -> io::Result<Opt
         }
     }
     let (kind, length) = parse_header(head, sender).map_err(invalid)?;
-    let mut payload = Vec::new();
+    // What is longer grows only as it comes.
+    let mut payload = Vec::with_capacity(length.min(RAW_BYTES_MAX));
     let taken = io::Read::take(reader, length as u64).read_to_end(&mut payload)?;
     if taken < length {
         return Err(invalid(FrameError::Truncated));

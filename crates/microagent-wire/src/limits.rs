@@ -23,7 +23,7 @@ pub const GUEST_SESSIONS_MAX: u32 = 64;
 /// Most connections to its own ports that one guest carries.
 pub const GUEST_FORWARDS_MAX: u32 = 512;
 /// Bytes of stdin that a guest buffers for a process that does not read.
-pub const STDIN_BUFFER_BYTES_MAX: u64 = 256 << 10;
+pub const STDIN_BUFFER_BYTES_MAX: u64 = 1 << 20;
 /// Most words of a command.
 pub const ARGV_WORDS_MAX: usize = 4096;
 /// Most bytes of a command's words together.

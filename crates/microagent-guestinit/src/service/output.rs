@@ -5,6 +5,14 @@ use microagent_wire::frame::FrameKind;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// What a pipe is made to hold once it turns out to carry much: a process that writes is woken less often.
+const LARGE_PIPE_BYTES: usize = 256 << 10;
+
+/// Gives a pipe more room. Terminals have none to give, and nobody depends on it.
+pub(super) fn enlarge(pipe: BorrowedFd<'_>) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, LARGE_PIPE_BYTES);
+}
+
 /// The reading end of a process's output.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -12,6 +20,8 @@ pub(super) struct Output {
     kind: FrameKind,
     bytes: u64,
     bytes_max: u64,
+    /// The pipe has been made larger, or can't be.
+    is_large: bool,
 }
 
 impl Output {
@@ -22,6 +32,7 @@ impl Output {
             kind,
             bytes: 0,
             bytes_max,
+            is_large: false,
         }
     }
 
@@ -46,7 +57,13 @@ impl Output {
         let keep = self.bytes_max.saturating_sub(self.bytes);
         match connection.queue_from(self.kind, pipe.as_fd(), keep) {
             Ok(0) => self.end(connection),
-            Ok(count) => self.bytes += count as u64,
+            Ok(count) => {
+                self.bytes += count as u64;
+                if Connection::is_full_read(count) && !self.is_large {
+                    self.is_large = true;
+                    enlarge(pipe.as_fd());
+                }
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // A terminal without a process gives EIO.
             Err(_) => self.end(connection),

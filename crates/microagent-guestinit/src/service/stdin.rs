@@ -1,5 +1,6 @@
 //! What a host sends to a process that may not be reading.
 
+use super::output::enlarge;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +12,8 @@ pub(super) struct Stdin {
     waiting: VecDeque<u8>,
     waiting_bytes_max: usize,
     is_ended: bool,
+    /// The pipe has been made larger, or can't be.
+    is_large: bool,
     taken_bytes: u64,
     told_bytes: u64,
 }
@@ -23,6 +26,7 @@ impl Stdin {
             waiting: VecDeque::new(),
             waiting_bytes_max: usize::try_from(waiting_bytes_max).unwrap_or(usize::MAX),
             is_ended: false,
+            is_large: false,
             taken_bytes: 0,
             told_bytes: 0,
         }
@@ -52,11 +56,17 @@ impl Stdin {
 
     /// Takes bytes; what comes after the end is dropped.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.pipe.is_some() && !self.is_ended {
-            self.waiting.extend(bytes);
-        } else {
+        if self.is_ended {
             self.taken_bytes += bytes.len() as u64;
+            return;
         }
+        let rest = if self.waiting.is_empty() {
+            // What the process takes at once need not wait first.
+            self.write(bytes)
+        } else {
+            bytes
+        };
+        self.waiting.extend(rest);
     }
 
     /// No more will come; the process reads end of file after what waits.
@@ -75,29 +85,48 @@ impl Stdin {
 
     /// Writes what the process takes now.
     pub(super) fn feed(&mut self) {
-        while let Some(pipe) = &self.pipe {
-            let (front, _) = self.waiting.as_slices();
-            if front.is_empty() {
-                if self.is_ended {
-                    self.pipe = None;
-                }
+        while !self.waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            let (front, _) = waiting.as_slices();
+            let (before, left) = (front.len(), self.write(front).len());
+            self.waiting = waiting;
+            self.waiting.drain(..before - left);
+            if left > 0 {
                 return;
             }
-            match rustix::io::write(pipe, front) {
+        }
+        if self.is_ended {
+            self.pipe = None;
+        }
+    }
+
+    /// Writes until the process takes no more; gives what is left. Without a pipe everything is taken, by
+    /// nobody.
+    fn write<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        while !bytes.is_empty() {
+            let Some(pipe) = &self.pipe else {
+                self.taken_bytes += bytes.len() as u64;
+                return &[];
+            };
+            match rustix::io::write(pipe, bytes) {
                 Ok(count) => {
-                    self.waiting.drain(..count);
+                    bytes = &bytes[count..];
                     self.taken_bytes += count as u64;
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // The process does not want it; that is its right.
-                Err(_) => {
-                    self.pipe = None;
-                    self.taken_bytes += self.waiting.len() as u64;
-                    self.waiting = VecDeque::new();
+                Err(Errno::AGAIN) => {
+                    if !self.is_large {
+                        self.is_large = true;
+                        enlarge(pipe.as_fd());
+                        continue;
+                    }
+                    return bytes;
                 }
+                // The process does not want it; that is its right.
+                Err(_) => self.pipe = None,
             }
         }
+        bytes
     }
 }
 
@@ -115,7 +144,7 @@ mod tests {
     #[test]
     fn end_of_file_comes_after_what_waits() {
         let (mut reader, mut stdin) = pair(1 << 20);
-        let sent = vec![5_u8; 200_000];
+        let sent = vec![5_u8; 400_000];
         stdin.push(&sent);
         stdin.feed();
         assert!(stdin.poll_fd().is_some(), "a pipe does not hold that much");
@@ -157,16 +186,16 @@ mod tests {
         stdin.push(&[1; 1]);
         stdin.feed();
         assert_eq!((stdin.news(), stdin.news()), (Some(10_000), None));
-        stdin.push(&vec![1; 70_000]);
+        stdin.push(&vec![1; 400_000]);
         stdin.feed();
         let waits = stdin.waiting.len() as u64;
-        assert_eq!(stdin.news(), Some(80_000 - waits));
+        assert_eq!(stdin.news(), Some(410_000 - waits));
         let mut some = [0; 1];
         reader.read_exact(&mut some).unwrap();
         drop(reader);
         stdin.feed();
         stdin.push(&[1; 10_000]);
-        assert_eq!(stdin.news(), Some(90_000), "nobody will ever take them");
+        assert_eq!(stdin.news(), Some(420_000), "nobody will ever take them");
     }
 
     #[test]
