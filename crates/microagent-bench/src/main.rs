@@ -11,6 +11,7 @@
 )]
 
 mod arguments;
+mod bare_vsock;
 mod bench;
 mod cases;
 mod compare;

@@ -2,6 +2,7 @@
 
 mod disk_clone;
 mod disk_clone_shared;
+mod exec;
 pub(crate) mod image_build;
 pub(crate) mod image_decompress;
 mod image_load;
@@ -86,6 +87,34 @@ const ALL: &[Case] = &[
         run: lifecycle::start,
     },
     Case {
+        name: "exec-command",
+        run: exec::by_command,
+    },
+    Case {
+        name: "exec-library",
+        run: exec::by_library,
+    },
+    Case {
+        name: "exec-stream-out",
+        run: exec::stream_out,
+    },
+    Case {
+        name: "exec-stream-in",
+        run: exec::stream_in,
+    },
+    Case {
+        name: "exec-many",
+        run: exec::many,
+    },
+    Case {
+        name: "exec-copy-in",
+        run: exec::copy_in,
+    },
+    Case {
+        name: "exec-copy-out",
+        run: exec::copy_out,
+    },
+    Case {
         name: "net-publish-out",
         run: net::publish_out,
     },
@@ -136,7 +165,7 @@ const ALL: &[Case] = &[
 ];
 
 /// Asks for every case whose name begins so.
-const GROUPS: &[&str] = &["lifecycle", "net"];
+const GROUPS: &[&str] = &["exec", "lifecycle", "net"];
 
 /// What can be asked for.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -4,6 +4,7 @@
 //! The bare way is the device's own socket, which nobody but a monitor should dial; here nothing is at
 //! stake. Times are of the host for what comes from outside, and of the guest for what it dials itself.
 
+use crate::bare_vsock;
 use crate::bench::{Bench, Report, debian_source, timed};
 use crate::compare::Comparison;
 use anyhow::{Context as _, Result, ensure};
@@ -29,8 +30,6 @@ pub(crate) const ROUND_TRIPS: u64 = 100;
 /// Of all rounds together, fewer than the mediation channel lets in at once.
 const CONNECTIONS: u32 = 20;
 const MESSAGE_BYTES: usize = 64;
-const BOOT_LIMIT: Duration = Duration::from_mins(2);
-const PAUSE: Duration = Duration::from_millis(20);
 /// A bench that hangs is a bench that failed.
 const READ_LIMIT: Duration = Duration::from_mins(1);
 
@@ -66,12 +65,7 @@ impl<'a> Guest<'a> {
         let status: Value = guest.does(&["status", "--json", NAME])?.json()?;
         let port = status["network"]["publish"][0]["hostPort"].as_u64();
         let port = u16::try_from(port.context("no published port")?)?;
-        let began = Instant::now();
-        let log = workspace.join("serial.log");
-        while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("serving")) {
-            ensure!(began.elapsed() < BOOT_LIMIT, "the guest does not serve");
-            std::thread::sleep(PAUSE);
-        }
+        bare_vsock::await_server(&workspace)?;
         bare_sink(UnixListener::bind(
             guest.run.join(format!("vsock.sock_{BARE_PORT}")),
         )?);
@@ -90,15 +84,7 @@ impl<'a> Guest<'a> {
     }
 
     fn bare(&self) -> Result<UnixStream> {
-        let mut stream = UnixStream::connect(self.run.join("vsock.sock"))?;
-        stream.set_read_timeout(Some(READ_LIMIT))?;
-        // The device takes a handshake that comes in one piece.
-        stream.write_all(format!("CONNECT {GUEST_VSOCK}\n").as_bytes())?;
-        let mut byte = [0; 1];
-        while byte != *b"\n" {
-            stream.read_exact(&mut byte)?;
-        }
-        Ok(stream)
+        bare_vsock::dial(&self.run, GUEST_VSOCK)
     }
 
     /// The guest dials both ways in turns, and tells how long each took.
