@@ -39,7 +39,7 @@ use crate::{
 
 /// The version of the layout. Images of different versions may differ in their bytes, so it
 /// belongs into every key under which an image is kept.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 const JOURNAL_INODE: u32 = 8;
 const RESERVED_INODES: [u32; 7] = [1, 3, 4, 5, 6, 9, 10];
@@ -129,6 +129,7 @@ impl<S: Sink> ImageWriter for Ext4Writer<S> {
             journal_inode: JOURNAL_INODE,
             journal_area: journal,
             journal_bytes: self.plan.journal_blocks * BLOCK_BYTES,
+            overhead_blocks: self.overhead_blocks(&tables),
         };
         let free_blocks = self.heads(
             superblock,
@@ -160,6 +161,17 @@ impl GroupTables {
 }
 
 impl<S: Sink> Ext4Writer<S> {
+    /// As the kernel has counted it since 6.6 (`ext4_calculate_overhead`): superblocks, descriptors with
+    /// what is kept for more of them, bitmaps, tables and the journal.
+    fn overhead_blocks(&self, tables: &GroupTables) -> u64 {
+        let groups = tables.groups.len() as u64;
+        let copies = (0..groups).filter(|group| has_copy(*group)).count() as u64;
+        let bitmaps = 2;
+        copies * self.plan.head_blocks()
+            + groups * (bitmaps + tables.table_blocks())
+            + self.plan.journal_blocks
+    }
+
     /// Step 1.
     fn drop_unnamed(&mut self, tree: &Tree, numbering: &Numbering) -> Result<(), ImageError> {
         let mut keep = vec![false; self.contents.len()];

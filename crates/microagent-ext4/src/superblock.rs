@@ -40,6 +40,8 @@ pub(crate) struct Superblock {
     pub(crate) journal_inode: u32,
     pub(crate) journal_area: [u8; 60],
     pub(crate) journal_bytes: u64,
+    /// Blocks that no file can have.
+    pub(crate) overhead_blocks: u64,
 }
 
 impl Superblock {
@@ -95,6 +97,8 @@ impl Superblock {
         put(0x15e, &32u16.to_le_bytes());
         put(0x160, &FLAG_UNSIGNED_HASH.to_le_bytes());
         put(0x174, &[LOG_GROUPS_PER_FLEX, CHECKSUM_CRC32C]);
+        // The kernel counts for itself; where this differs it writes all copies anew at the first mount.
+        put(0x248, &low(self.overhead_blocks));
         put(0x268, &self.lost_and_found.to_le_bytes());
         let checksum = crc32c(!0, &bytes[..SUPERBLOCK_BYTES - 4]);
         bytes[SUPERBLOCK_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());

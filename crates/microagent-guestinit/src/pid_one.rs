@@ -9,7 +9,7 @@
 //! `ready` is told to the host and goes the same way out as a halt.
 
 use crate::boot::{
-    Beginning, Booted, EndCall, Failure, InitramfsRoot, announce, begin, boot, prepare,
+    Beginning, Booted, EndCall, Failure, InitramfsRoot, announce, begin, boot, furnish, prepare,
 };
 use crate::clock::{timestamp, uptime_ms};
 use crate::connection::Connection;
@@ -28,7 +28,6 @@ use microagent_wire::frame::Frame;
 use microagent_wire::guest::boot_spec::{BootSpec, WorkloadSpec};
 use microagent_wire::guest::control::{BootStep, EndCause, GuestMessage, HaltPhase, Hello, Ready};
 use std::io;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -42,11 +41,14 @@ const EVENTS_MAX: usize = 64;
 /// How long the last messages of a boot may take.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
+/// Exit status outside a guest.
+const FAILURE: i32 = 1;
+
 /// Everything. Outside a guest it refuses to do anything.
-pub fn main() -> ExitCode {
+pub fn main() -> i32 {
     if !rustix::process::getpid().is_init() {
         log::line("guest init runs as PID 1 of a guest and nowhere else");
-        return ExitCode::FAILURE;
+        return FAILURE;
     }
     block_all();
     die_in_order();
@@ -179,12 +181,15 @@ fn set_up(
     sender: &SyncSender<Event>,
     initramfs: &mut Option<InitramfsRoot>,
 ) -> Result<Started, Failure> {
-    let booted = boot(connection, spec, initramfs)?;
+    let mut booted = boot(connection, spec, initramfs)?;
     announce(connection, BootStep::Services);
     let failed = |error: io::Error| Failure::new(BootStep::Services, "vsock port 1025", &error);
     let listener = vsock::Listener::open(VsockPort::SERVICE.get()).map_err(failed)?;
     let started = match &spec.workload {
-        Some(workload) => start_workload(connection, context, workload)?,
+        Some(workload) => {
+            booted.warnings.extend(furnish(spec));
+            start_workload(connection, context, workload)?
+        }
         None => Started::default(),
     };
     let pid = started
@@ -194,7 +199,13 @@ fn set_up(
     let ready = GuestMessage::Ready(ready(booted, pid));
     connection.queue_frame(&Frame::control(&ready));
     connection.flush_some();
-    // The port is open since `listen`; who accepts may come after the word that it does.
+    // The port is open since `listen`; who accepts may come after the word that it does. So the host
+    // dials while the rest is done, and no session begins before it is.
+    if spec.workload.is_none() {
+        for warning in furnish(spec) {
+            log::line(&warning);
+        }
+    }
     let for_listener = Arc::clone(context);
     thread("listener", move || listener::run(&listener, &for_listener)).map_err(failed)?;
     let for_signals = (Arc::clone(context), sender.clone());

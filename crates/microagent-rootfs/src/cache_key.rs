@@ -7,12 +7,12 @@ use microagent_types::Digest;
 
 /// The builder: `b`, the version of the rules of layers, a dot, the version of the layout of
 /// disks. Another builder may make other bytes of the same image, so it makes another disk.
-pub const BUILDER: &str = "b1.1";
+pub const BUILDER: &str = "b1.2";
 /// The same for disks of the standard size.
-pub const STANDARD_BUILDER: &str = "b1.1-8g";
+pub const STANDARD_BUILDER: &str = "b1.2-8g";
 
 const _: () = assert!(
-    microagent_ext4::ext4_writer::LAYOUT_VERSION == 1,
+    microagent_ext4::ext4_writer::LAYOUT_VERSION == 2,
     "a new layout is a new builder: change BUILDER too"
 );
 

@@ -19,6 +19,9 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+/// What the kernel calls the first virtio disk.
+const FIRST_DISK: &str = "vda";
+
 /// A disk as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockDevice {
@@ -110,11 +113,15 @@ fn block_names(sys_block: &Path) -> impl Iterator<Item = String> {
 }
 
 fn by_serial(serial: &str, sys_block: &Path) -> Option<String> {
-    block_names(sys_block).find(|name| {
+    let has_it = |name: &String| {
         let file = sys_block.join(name).join("serial");
         file.to_str()
             .is_some_and(|file| kernel_file(file) == serial)
-    })
+    };
+    // The root disk is the first one nearly always, and a list of all costs more than a look.
+    Some(FIRST_DISK.to_owned())
+        .filter(has_it)
+        .or_else(|| block_names(sys_block).find(has_it))
 }
 
 fn by_lun(lun: u32, sys_block: &Path) -> Option<String> {

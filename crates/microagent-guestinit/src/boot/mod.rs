@@ -3,6 +3,7 @@
 //! ```text
 //! kernel -> /proc -> dial, hello ─┬─ /sys, /dev while the host answers ─> boot spec
 //!   -> clock, entropy, name -> root disk, grow, other disks -> files -> network -> services
+//!   -> loopback, name files: before the workload, or, when there is none, behind `ready`
 //! ```
 //!
 //! What the host waits for comes first and nothing here sleeps: the only waits are for the host and
@@ -23,7 +24,7 @@ mod unmount;
 
 pub(crate) use mounts::memory_available_bytes;
 pub(crate) use root::InitramfsRoot;
-pub(crate) use sequence::{Beginning, Booted, Failure, announce, begin, boot, prepare};
+pub(crate) use sequence::{Beginning, Booted, Failure, announce, begin, boot, furnish, prepare};
 pub(crate) use unmount::unmount_all;
 
 /// What PID 1 calls to end this VM, as `microagent.end` on the kernel command line says.

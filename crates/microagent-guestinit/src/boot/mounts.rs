@@ -4,14 +4,16 @@
     reason = "the guest's files have no other door"
 )]
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, mount};
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::io::Read as _;
+use std::os::fd::OwnedFd;
 
 /// Most bytes read of a file of the kernel's.
-const KERNEL_FILE_BYTES_MAX: u64 = 1 << 20;
+const KERNEL_FILE_BYTES_MAX: usize = 1 << 20;
+const READ_BYTES: usize = 1024;
 
 const QUIET: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
@@ -28,7 +30,7 @@ fn mount_at(what: &CStr, at: &str, flags: MountFlags, options: Option<&CStr>) ->
 
 /// Makes one folder; a failure shows at its use.
 pub(super) fn make_folder(path: &str) {
-    use rustix::fs::{Mode, mkdir};
+    use rustix::fs::mkdir;
     let _ = mkdir(path, Mode::from_raw_mode(0o755));
 }
 
@@ -70,12 +72,26 @@ pub(super) fn userland() -> io::Result<()> {
 
 /// A file of the kernel's, without the line end; empty when it can't be read.
 pub(super) fn kernel_file(path: &str) -> String {
-    let mut text = String::new();
-    if let Ok(file) = fs::File::open(path) {
-        let _ = file.take(KERNEL_FILE_BYTES_MAX).read_to_string(&mut text);
-    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let read = open(path, flags, Mode::empty()).and_then(|file| read_whole(&file));
+    let mut text = String::from_utf8(read.unwrap_or_default()).unwrap_or_default();
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Reads to the end, without asking for a size, which no file of the kernel's has.
+fn read_whole(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < KERNEL_FILE_BYTES_MAX {
+        let at = bytes.len();
+        bytes.resize(at + READ_BYTES, 0);
+        let count = rustix::io::read(file, &mut bytes[at..])?;
+        bytes.truncate(at + count);
+        if count == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Sets a value of the kernel's. Values that it refuses stay as they are: none is needed to boot.

@@ -89,7 +89,17 @@ pub(crate) fn begin() -> io::Result<Beginning> {
 pub(crate) fn prepare() -> io::Result<()> {
     mounts::devices()?;
     identity::set_bounds();
-    network::loopback()
+    Ok(())
+}
+
+/// What a process of the guest finds in place, and nothing before needs: loopback and the guest's own
+/// names. What can't be had is a warning.
+pub(crate) fn furnish(spec: &BootSpec) -> Vec<String> {
+    let mut warnings = name_files::lay_over(spec.hostname.as_str(), spec.network.as_ref());
+    if let Err(error) = network::loopback() {
+        warnings.push(format!("loopback is down: {error}"));
+    }
+    warnings
 }
 
 /// Walks the steps up to the network. `initramfs` is set as soon as the root has been switched, so
@@ -182,7 +192,5 @@ fn configure_network(
         .and_then(|network| network.interface.as_deref());
     booted.interface = network::configure(spec.network.as_ref())
         .map_err(|error| Failure::new(BootStep::Network, object.unwrap_or("network"), &error))?;
-    let warnings = name_files::lay_over(spec.hostname.as_str(), spec.network.as_ref());
-    booted.warnings.extend(warnings);
     Ok(())
 }

@@ -259,7 +259,9 @@ pub enum EndCause {
     rename_all_fields = "camelCase"
 )]
 pub enum HostMessage {
-    /// Who the guest is to be.
+    /// Who the guest is to be. Read by [`parse`](super::parse) alone: a guest reads it at each boot, and by
+    /// way of its tag that takes twice the code and time.
+    #[serde(skip_deserializing)]
     Boot(Box<BootSpec>),
     /// There is no common generation; the guest ends itself.
     Refuse {
@@ -300,4 +302,11 @@ impl KnownTypes for HostMessage {
         "mediation",
         "unsupported",
     ];
+
+    fn read(kind: &str, payload: &[u8]) -> serde_json::Result<Self> {
+        match kind {
+            "boot" => serde_json::from_slice(payload).map(Self::Boot),
+            _ => serde_json::from_slice(payload),
+        }
+    }
 }

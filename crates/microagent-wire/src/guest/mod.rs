@@ -34,16 +34,25 @@ struct Head {
 ///
 /// # Errors
 /// When it is no JSON object with a `type`, or a known type with fields that do not fit.
-pub fn parse<T: DeserializeOwned + KnownTypes>(payload: &[u8]) -> Result<Parsed<T>, MessageError> {
+pub fn parse<T: KnownTypes>(payload: &[u8]) -> Result<Parsed<T>, MessageError> {
     let head: Head = serde_json::from_slice(payload)?;
     if !T::TYPES.contains(&head.kind.as_str()) {
         return Ok(Parsed::Unknown(head.kind));
     }
-    Ok(Parsed::Known(serde_json::from_slice(payload)?))
+    Ok(Parsed::Known(T::read(&head.kind, payload)?))
 }
 
 /// The `type` words of a message enum.
-pub trait KnownTypes {
+pub trait KnownTypes: DeserializeOwned {
     /// Every word, as in `type`.
     const TYPES: &'static [&'static str];
+
+    /// Reads a payload of this type. A large message may be read without its tag, which saves a copy of
+    /// all its fields.
+    ///
+    /// # Errors
+    /// When the fields do not fit the type.
+    fn read(_kind: &str, payload: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(payload)
+    }
 }
