@@ -87,14 +87,13 @@ pub(crate) fn begin() -> io::Result<Beginning> {
 
 /// What can be done while the host answers.
 pub(crate) fn prepare() -> io::Result<()> {
-    mounts::devices()?;
-    identity::set_bounds();
-    Ok(())
+    mounts::devices()
 }
 
-/// What a process of the guest finds in place, and nothing before needs: loopback and the guest's own
-/// names. What can't be had is a warning.
+/// What a process of the guest finds in place, and nothing before needs: its bounds, loopback and the
+/// guest's own names. What can't be had is a warning.
 pub(crate) fn furnish(spec: &BootSpec) -> Vec<String> {
+    identity::set_bounds();
     let mut warnings = name_files::lay_over(spec.hostname.as_str(), spec.network.as_ref());
     if let Err(error) = network::loopback() {
         warnings.push(format!("loopback is down: {error}"));
