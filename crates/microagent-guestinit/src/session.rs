@@ -75,7 +75,7 @@ fn dispatch(connection: Connection, context: &Context, service: Service) {
     match service {
         Service::Exec(request) => exec::serve(connection, context, &request),
         Service::Shell(request) => shell::serve(connection, context, &request),
-        Service::Forward { port, host } => forward::serve(connection, port, host),
+        Service::Forward { port, host } => forward::serve(connection, context, port, host),
         Service::Sync {} => sync::serve(connection),
         Service::Clock { time_unix_us } => clock::serve(connection, context, time_unix_us),
         Service::Ping { nonce } => ping(connection, nonce),

@@ -349,5 +349,8 @@ pub(crate) fn quarantine(bench: &Bench) -> Result<Report> {
         "quarantine to the last byte",
         "quarantine until the prompt is back",
     );
-    Ok(Report::new(ours, whole, comparison).with_note("both are of the same quarantine"))
+    let whole_ms = comparison.reference_ms().map_or(0.0, |whole| whole.median);
+    Ok(Report::new(ours, whole, comparison)
+        .with_figure("ms", whole_ms)
+        .with_note("both are of the same quarantine"))
 }

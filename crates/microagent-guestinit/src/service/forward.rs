@@ -9,6 +9,7 @@
 
 use super::{ANSWER_LIMIT, LINGER_LIMIT, Refusal, refuse};
 use crate::connection::{Connection, Incoming};
+use crate::context::Context;
 use microagent_types::GuestPort;
 use microagent_wire::fault::FaultKind;
 use microagent_wire::frame::{Frame, FrameKind};
@@ -17,33 +18,45 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 /// How long a connect to one address may take; it is this machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// How much a host may have on its way.
-const WINDOW_BYTES: usize = 128 << 10;
-/// Bytes that wait for the guest's server before the host is left alone: one that keeps to the window is
-/// always read.
-const WAITING_BYTES_MAX: usize = 2 * WINDOW_BYTES;
-/// Bytes that the server takes before the host is told again.
-const NEWS_BYTES: u64 = WINDOW_BYTES as u64 / 4;
+/// How much hosts may have on its way in all connections, as long as these are few.
+const SHARED_BYTES: usize = 16 << 20;
+/// How much in one of them: from a bulk that never waits for news to what many can have.
+const WINDOW_BYTES: RangeInclusive<usize> = (64 << 10)..=(512 << 10);
+/// The host is told again when this part of the window has been taken.
+const NEWS_PART: u64 = 4;
 
 /// Connects and relays until both directions have ended.
-pub(crate) fn serve(mut connection: Connection, port: GuestPort, host: Option<IpAddr>) {
+pub(crate) fn serve(
+    mut connection: Connection,
+    context: &Context,
+    port: GuestPort,
+    host: Option<IpAddr>,
+) {
+    let window_bytes = window_bytes(context.forwards.open());
     match dial(port, host) {
         Ok(server) => {
             connection.queue_frame(&Frame::control(&ServiceAnswer {
-                window_bytes: Some(WINDOW_BYTES as u64),
+                window_bytes: Some(window_bytes as u64),
                 ..ServiceAnswer::accepted()
             }));
             if connection.flush(ANSWER_LIMIT) {
-                Relay::new(connection, server).run();
+                Relay::new(connection, server, window_bytes).run();
             }
         }
         Err(refusal) => refuse(connection, refusal),
     }
+}
+
+/// The window of a connection that is the last of so many.
+fn window_bytes(open: u32) -> usize {
+    let share = SHARED_BYTES / usize::try_from(open.max(1)).unwrap_or(usize::MAX);
+    share.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end())
 }
 
 fn dial(port: GuestPort, host: Option<IpAddr>) -> Result<TcpStream, Refusal> {
@@ -77,10 +90,21 @@ fn is_own(address: IpAddr) -> bool {
         && (address.is_loopback() || TcpListener::bind((address, 0)).is_ok())
 }
 
+/// Who has something to say, or has gone.
+struct Ready {
+    host: bool,
+    server: bool,
+}
+
 struct Relay {
     connection: Connection,
     server: TcpStream,
-    waiting: VecDeque<u8>,
+    /// Payloads as they came, none of them empty: under emulation a copy is what a bulk mostly costs.
+    waiting: VecDeque<Vec<u8>>,
+    /// How much of the first is written.
+    written_bytes: usize,
+    waiting_bytes: usize,
+    window_bytes: usize,
     taken_bytes: u64,
     told_bytes: u64,
     host_ended: bool,
@@ -89,11 +113,14 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(connection: Connection, server: TcpStream) -> Self {
+    fn new(connection: Connection, server: TcpStream, window_bytes: usize) -> Self {
         Self {
             connection,
             server,
             waiting: VecDeque::new(),
+            written_bytes: 0,
+            waiting_bytes: 0,
+            window_bytes,
             taken_bytes: 0,
             told_bytes: 0,
             host_ended: false,
@@ -108,11 +135,15 @@ impl Relay {
         }
         let _ = self.server.set_nodelay(true);
         while !self.is_over() {
-            self.wait();
-            self.take_from_host();
+            let ready = self.wait();
+            if ready.host {
+                self.take_from_host();
+            }
             self.write_to_server();
             self.tell_what_is_taken();
-            self.read_from_server();
+            if ready.server {
+                self.read_from_server();
+            }
             self.connection.flush_some();
         }
         self.connection.linger(LINGER_LIMIT);
@@ -122,11 +153,14 @@ impl Relay {
         self.connection.is_closed() || (self.server_ended && self.server_shut)
     }
 
-    fn wait(&self) {
+    fn wait(&self) -> Ready {
         // A host that has ended its direction is still read: it may vanish.
-        let has_room = self.waiting.len() < WAITING_BYTES_MAX;
+        let has_room = self.waiting_bytes < self.window_bytes;
         if has_room && self.connection.has_input() {
-            return;
+            return Ready {
+                host: true,
+                server: true,
+            };
         }
         let mut fds = Vec::with_capacity(2);
         let mut socket = PollFlags::empty();
@@ -147,10 +181,23 @@ impl Relay {
         // An interrupted wait is a short one. Without a limit: an idle connection is a good one, and it
         // ends with either side.
         let _ = poll(&mut fds, None);
+        // Whatever is not merely room to write is for a read to find out about.
+        let speaks = |watched: PollFlags, fd: &PollFd<'_>| {
+            !watched.is_empty() && !(fd.revents() - PollFlags::OUT).is_empty()
+        };
+        let mut fds = fds.iter();
+        let mut next = |watched: PollFlags| {
+            let fd = if watched.is_empty() { None } else { fds.next() };
+            fd.is_some_and(|fd| speaks(watched, fd))
+        };
+        Ready {
+            host: next(socket),
+            server: next(server),
+        }
     }
 
     fn take_from_host(&mut self) {
-        while self.waiting.len() < WAITING_BYTES_MAX {
+        while self.waiting_bytes < self.window_bytes {
             match self.connection.try_next() {
                 Incoming::Nothing | Incoming::Closed => return,
                 Incoming::Frame(frame) if frame.kind != FrameKind::Data || self.host_ended => {
@@ -160,21 +207,30 @@ impl Relay {
                 Incoming::Frame(frame) if self.server_shut => {
                     self.taken_bytes += frame.payload.len() as u64;
                 }
-                Incoming::Frame(frame) => self.waiting.extend(frame.payload),
+                Incoming::Frame(frame) => {
+                    self.waiting_bytes += frame.payload.len();
+                    self.waiting.push_back(frame.payload);
+                }
+            }
+            // Whether more has come is for the next wait to say.
+            if !self.connection.has_input() {
+                return;
             }
         }
     }
 
     fn write_to_server(&mut self) {
-        loop {
-            let (front, _) = self.waiting.as_slices();
-            if front.is_empty() {
-                break;
-            }
-            match rustix::net::send(&self.server, front, rustix::net::SendFlags::NOSIGNAL) {
+        while let Some(first) = self.waiting.front() {
+            let rest = &first[self.written_bytes..];
+            match rustix::net::send(&self.server, rest, rustix::net::SendFlags::NOSIGNAL) {
                 Ok(count) => {
-                    self.waiting.drain(..count);
+                    self.written_bytes += count;
+                    self.waiting_bytes -= count;
                     self.taken_bytes += count as u64;
+                    if self.written_bytes == first.len() {
+                        self.waiting.pop_front();
+                        self.written_bytes = 0;
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
@@ -189,7 +245,7 @@ impl Relay {
 
     fn tell_what_is_taken(&mut self) {
         let bytes = self.taken_bytes;
-        if bytes - self.told_bytes >= NEWS_BYTES {
+        if (bytes - self.told_bytes) * NEWS_PART >= self.window_bytes as u64 {
             self.told_bytes = bytes;
             self.connection
                 .queue_frame(&Frame::control(&SessionOutput::Taken { bytes }));
@@ -198,8 +254,10 @@ impl Relay {
 
     /// The server takes no more; what it still says is said.
     fn lose_server(&mut self) {
-        self.taken_bytes += self.waiting.len() as u64;
+        self.taken_bytes += self.waiting_bytes as u64;
         self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.written_bytes = 0;
         self.server_shut = true;
     }
 
@@ -224,5 +282,21 @@ impl Relay {
     fn end_server(&mut self) {
         self.server_ended = true;
         self.connection.queue(FrameKind::Data, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::window_bytes;
+    use microagent_wire::limits::GUEST_FORWARDS_MAX;
+
+    #[test]
+    fn a_few_connections_have_large_windows_and_many_have_small_ones() {
+        assert_eq!(window_bytes(1), 512 << 10);
+        assert_eq!(window_bytes(32), 512 << 10);
+        assert_eq!(window_bytes(64), 256 << 10);
+        assert_eq!(window_bytes(GUEST_FORWARDS_MAX), 64 << 10);
+        let all: usize = (1..=GUEST_FORWARDS_MAX).map(window_bytes).sum();
+        assert!(all < 72 << 20, "{all}");
     }
 }

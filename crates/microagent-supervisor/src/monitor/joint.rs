@@ -33,7 +33,7 @@ const LOW_BYTES: usize = 64 << 10;
 /// The same while something waits for the guest.
 const HIGH_BYTES: usize = 576 << 10;
 /// Bytes on their way to the guest at once.
-const PIECE_BYTES: usize = 32 << 10;
+const PIECE_BYTES: usize = 128 << 10;
 /// The piece that passes a gate that the target keeps shut, one each time: an answer that ends it all.
 const SMALL_PIECE_BYTES: usize = 4 << 10;
 /// Bytes that every guest has room for, whatever it reads: half of what its kernel gives a socket.
