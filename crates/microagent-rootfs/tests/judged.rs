@@ -23,12 +23,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use microagent_oci::registry::CredentialFiles;
 use microagent_rootfs::{
-    BuildOptions, BuiltImage, CancelToken, DiskShape, ImageStore, Limits, RootfsError,
-    STANDARD_BYTES, Silent,
+    BuildOptions, BuiltImage, CancelToken, DiskShape, ImageStore, Limits, PullPolicy, Registries,
+    RegistryOptions, RootfsError, STANDARD_BYTES, Silent,
 };
-use microagent_test::{fsck, image::Tool};
-use microagent_types::{Arch, ImageSource};
+use microagent_test::{
+    fsck,
+    image::Tool,
+    registry::{Access, Registry},
+};
+use microagent_types::{Arch, ImageRef, ImageSource};
 use sha2::{Digest, Sha256};
 
 const LOWEST: &str = r#"
@@ -377,6 +382,34 @@ fn an_odd_image_is_what_umoci_makes_of_it_in_every_form() {
         let mounted = Mounted::new(&built.disk, &place).unwrap();
         assert_same(&listing(&mounted.place), &ours);
     }
+    if let Some(built) = pulled(folder.path(), &from) {
+        let mounted = Mounted::new(&built.disk, &folder.path().join("pulled")).unwrap();
+        assert_same(&listing(&mounted.place), &ours);
+    }
+}
+
+/// The image of `source` after a way through a registry, into a cache of its own.
+fn pulled(folder: &Path, source: &str) -> Option<BuiltImage> {
+    if let Some(program) = Registry::missing_program() {
+        eprintln!("skipped: `{program}` is not installed");
+        return None;
+    }
+    let registry = Registry::start(folder, Access::Anybody, None).unwrap();
+    registry.fill(source, "odd/image:1").unwrap();
+    let registries = Registries::new(RegistryOptions {
+        credentials: CredentialFiles::default(),
+        ..RegistryOptions::from_environment()
+    });
+    let store = ImageStore::open(&folder.join("pulled-images")).unwrap();
+    let options = BuildOptions {
+        arch: Arch::current().unwrap(),
+        limits: Limits::ORDINARY,
+        cancel: CancelToken::new(),
+    };
+    let reference: ImageRef = registry.reference("odd/image:1").parse().unwrap();
+    let policy = PullPolicy::Always;
+    let built = store.pull(&reference, policy, &registries, &options, &mut Silent);
+    Some(built.unwrap())
 }
 
 #[test]
