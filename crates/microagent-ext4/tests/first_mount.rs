@@ -1,5 +1,5 @@
 //! The first mount of an image has nothing to settle: what the kernel would write into the superblocks is
-//! there. Each write at a first mount is paid by every first boot of a workspace.
+//! there. Each write at a first mount is paid by every first boot of a guest.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -47,7 +47,7 @@ const UNSAFE: &[(&str, &[&str])] = &[
     ),
     ("microagent-applevf-supervisor", &["framework"]),
     ("microagent-hyperv-supervisor", &["host_compute"]),
-    ("microagent-guestinit", &["boot", "workload"]),
+    ("microagent-guestinit", &["boot", "main", "workload"]),
 ];
 
 /// Names of files under the state directory; only `microagent-state` spells them.
