@@ -41,6 +41,14 @@ fn main() -> ExitCode {
             "a_workspace_at_rest_is_copied_to_and_from",
             a_workspace_at_rest_is_copied_to_and_from,
         ),
+        (
+            "nothing_of_a_lying_guest_lands_outside_the_target",
+            nothing_of_a_lying_guest_lands_outside_the_target,
+        ),
+        (
+            "a_guest_that_sends_no_archive_ends_a_copy_and_nothing_else",
+            a_guest_that_sends_no_archive_ends_a_copy_and_nothing_else,
+        ),
     ])
 }
 
@@ -271,6 +279,159 @@ fn a_workspace_at_rest_is_copied_to_and_from() {
         (&status["state"], &status["reason"]),
         (&"prepared".into(), &"created".into())
     );
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}
+
+/// One entry of an archive, named as no honest tool would name it.
+fn entry(
+    archive: &mut tar::Builder<Vec<u8>>,
+    kind: tar::EntryType,
+    path: &str,
+    link: Option<&str>,
+    content: &[u8],
+) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_mode(0o6755);
+    // The tool's own way refuses such names.
+    header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+    if let Some(link) = link {
+        header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
+    }
+    header.set_cksum();
+    archive.append(&header, content).unwrap();
+}
+
+/// Every name and content below a folder.
+fn listing(root: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let status = fs::symlink_metadata(&path).unwrap();
+            let content = if status.is_symlink() {
+                format!("-> {}", shown(&fs::read_link(&path).unwrap()))
+            } else if status.is_dir() {
+                folders.push(path.clone());
+                String::new()
+            } else {
+                String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
+            };
+            found.push((shown(path.strip_prefix(root).unwrap()), content));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn nothing_of_a_lying_guest_lands_outside_the_target() {
+    use tar::EntryType;
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    let work = installed.home.work_dir();
+    let outside = work.join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("kept"), "kept\n").unwrap();
+    let victim = shown(&outside);
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |kind, path: &str, link: Option<&str>, content: &[u8]| {
+        entry(&mut archive, kind, path, link, content);
+    };
+    let bad = b"bad".as_slice();
+    add(EntryType::Regular, "../up", None, bad);
+    add(EntryType::Regular, "a/../../up", None, bad);
+    add(EntryType::Regular, &format!("{victim}/absolute"), None, bad);
+    add(EntryType::Directory, "../outside/folder", None, b"");
+    // Through links that the archive brings along.
+    add(EntryType::Symlink, "door", Some(&victim), b"");
+    add(EntryType::Regular, "door/through", None, bad);
+    add(EntryType::Symlink, "near", Some("../outside/kept"), b"");
+    add(EntryType::Regular, "near", None, bad);
+    add(EntryType::Link, "hard", Some("../outside/kept"), b"");
+    add(EntryType::Regular, "hard", None, bad);
+    add(
+        EntryType::Link,
+        "harder",
+        Some(&format!("{victim}/kept")),
+        b"",
+    );
+    add(EntryType::Fifo, "pipe", None, b"");
+    add(EntryType::Block, "disk", None, b"");
+    add(EntryType::Regular, "honest", None, b"good");
+    let lie = guest.join("tree.lie-folder");
+    fs::write(&lie, archive.into_inner().unwrap()).unwrap();
+    installed.create("web");
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    let source = format!("web:{}", shown(&lie));
+    let before = listing(&outside);
+    fs::create_dir(work.join("target")).unwrap();
+    let copied = installed.does(&["cp", &source, "target/tree"]);
+    let told = copied.expect_code(1).unwrap().stderr_text();
+    assert!(told.contains("refused: "), "{told}");
+    assert_eq!(listing(&outside), before);
+    let above: Vec<String> = fs::read_dir(work.join("target"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(above, ["tree"], "nothing beside the target");
+    let landed = listing(&work.join("target/tree"));
+    let content = |name: &str| landed.iter().find(|(path, _)| path == name);
+    assert_eq!(content("honest").unwrap().1, "good");
+    assert_eq!(content("near").unwrap().1, "bad", "in place of the link");
+    assert!(content("pipe").is_none() && content("disk").is_none());
+    let mode = fs::metadata(work.join("target/tree/honest")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o6000, 0, "no set-id bits");
+    // A second entry where one file was announced, and a folder.
+    let single = guest.join("one.lie-file");
+    fs::copy(&lie, &single).unwrap();
+    let source = format!("web:{}", shown(&single));
+    installed
+        .does(&["cp", &source, "target/one"])
+        .expect_code(1)
+        .unwrap();
+    assert_eq!(listing(&outside), before);
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+    installed
+        .does(&["delete", "--yes", "web"])
+        .expect_code(0)
+        .unwrap();
+    installed.assert_tidy();
+}
+
+fn a_guest_that_sends_no_archive_ends_a_copy_and_nothing_else() {
+    let installed = Installed::new();
+    let guest = guest_folder(&installed);
+    installed.create("web");
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    let noise: Vec<u8> = (0..100_000_u32)
+        .map(|n| n.wrapping_mul(167).to_le_bytes()[1])
+        .collect();
+    for (name, bytes) in [
+        ("noise", noise.as_slice()),
+        ("empty", &[]),
+        ("cut", &[b'x'; 700]),
+    ] {
+        for kind in ["lie-folder", "lie-file"] {
+            let lie = guest.join(format!("{name}.{kind}"));
+            fs::write(&lie, bytes).unwrap();
+            let target = format!("to-{name}-{kind}");
+            let source = format!("web:{}", shown(&lie));
+            let copied = installed.does(&["cp", &source, &target]);
+            let is_empty_folder = name == "empty" && kind == "lie-folder";
+            let code = i32::from(!is_empty_folder);
+            let ended = copied.expect_code(code).unwrap();
+            assert!(!ended.stderr_text().contains("panicked"), "{name} {kind}");
+        }
+    }
+    let answered = installed.does(&["exec", "web", "echo", "here"]);
+    assert_eq!(answered.expect_code(0).unwrap().stdout_text(), "here\n");
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
     installed
         .does(&["delete", "--yes", "web"])
         .expect_code(0)

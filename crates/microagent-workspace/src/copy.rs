@@ -392,6 +392,11 @@ impl<'a> Copying<'a> {
         self.interrupt.work_goes_on();
         let mut copied = Copied::of(done.counts, &done.skipped, &done.refused);
         copied.add_guests(told?);
+        let nothing = copied.counts.entries() + copied.skipped_total == 0;
+        if landing.single.is_some() && nothing && copied.refused.is_empty() {
+            let message = format!("the guest announced `{source}` and sent nothing");
+            return Err(Fault::new(FaultKind::Guest, message).into());
+        }
         Ok(copied)
     }
 

@@ -69,9 +69,13 @@ impl FileSession {
             id: None,
             boot_id: Some(boot),
         });
-        let stream = dial(&door.socket)?;
+        Self::begin(dial(&door.socket)?, &request)
+    }
+
+    /// Over a connection to a monitor.
+    pub(crate) fn begin(stream: Stream, request: &MonitorRequest) -> Result<Self, SessionError> {
         let control = SessionControl::of_bytes(&stream).map_err(SessionError::Broken)?;
-        let (reader, _, answer) = handshake(stream, &request)?;
+        let (reader, _, answer) = handshake(stream, request)?;
         let stream = reader.get_ref();
         stream
             .set_read_limit(Some(SILENCE_LIMIT))

@@ -163,7 +163,8 @@ impl GuestSession {
         Self::begin(dial(socket)?, request)
     }
 
-    fn begin(stream: Stream, request: &MonitorRequest) -> Result<Self, SessionError> {
+    /// Over a connection to a monitor.
+    pub(crate) fn begin(stream: Stream, request: &MonitorRequest) -> Result<Self, SessionError> {
         let connection = Arc::new(stream.try_clone().map_err(SessionError::Broken)?);
         let writer = stream.try_clone().map_err(SessionError::Broken)?;
         let (reader, answer, accepted) = handshake(stream, request)?;

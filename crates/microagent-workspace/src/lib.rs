@@ -28,6 +28,8 @@ mod file_session;
 pub mod files;
 mod generated_name;
 pub mod guest_session;
+#[cfg(test)]
+mod hostile_guest;
 mod image_error;
 mod image_ready;
 pub mod images;
