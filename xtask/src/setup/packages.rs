@@ -41,6 +41,8 @@ const PACKAGES: &[(Scope, &str)] = &[
     (Scope::Test, "btrfs-progs"),
     (Scope::Test, "xfsprogs"),
     (Scope::Test, "qemu-utils"),
+    // A terminal whose screen a test reads.
+    (Scope::Test, "tmux"),
     // A tree of odd files.
     (Scope::Test, "acl"),
     (Scope::Test, "attr"),
