@@ -53,12 +53,13 @@ impl Listener {
         VsockListener::bind_with_cid_port(VMADDR_CID_ANY, port).map(Self)
     }
 
-    /// The next connection; `None` for one that did not come from the host, which is closed.
+    /// The next connection and the port that the host's end has; `None` for one that did not come from the
+    /// host, which is closed.
     ///
     /// # Errors
     /// When the kernel gives none.
-    pub(crate) fn accept(&self) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn accept(&self) -> io::Result<Option<(OwnedFd, u32)>> {
         let (stream, peer) = self.0.accept()?;
-        Ok((peer.cid() == VMADDR_CID_HOST).then(|| stream.into()))
+        Ok((peer.cid() == VMADDR_CID_HOST).then(|| (stream.into(), peer.port())))
     }
 }

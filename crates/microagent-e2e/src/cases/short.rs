@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How many each way; ten thousand take some minutes under emulation.
 const COUNT_VARIABLE: &str = "MICROAGENT_E2E_CONNECTIONS";
-const COUNT: usize = 1000;
+const COUNT: usize = 1200;
 /// Clients of the published port at once.
 const CLIENTS: usize = 4;
 const MESSAGE_BYTES: usize = 8;
