@@ -259,9 +259,7 @@ pub enum EndCause {
     rename_all_fields = "camelCase"
 )]
 pub enum HostMessage {
-    /// Who the guest is to be. Read by [`parse`](super::parse) alone: a guest reads it at each boot, and by
-    /// way of its tag that takes twice the code and time.
-    #[serde(skip_deserializing)]
+    /// Who the guest is to be.
     Boot(Box<BootSpec>),
     /// There is no common generation; the guest ends itself.
     Refuse {
@@ -305,6 +303,7 @@ impl KnownTypes for HostMessage {
 
     fn read(kind: &str, payload: &[u8]) -> serde_json::Result<Self> {
         match kind {
+            // A guest reads it at each boot, and by way of its tag that takes twice the time.
             "boot" => serde_json::from_slice(payload).map(Self::Boot),
             _ => serde_json::from_slice(payload),
         }
