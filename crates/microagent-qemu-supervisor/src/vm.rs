@@ -46,6 +46,11 @@ pub(crate) struct QemuVm {
     network_is_cut: Rc<Cell<bool>>,
 }
 
+/// How long nothing is sent to a guest that was resumed. QEMU sets up the queues of the vsock device anew and
+/// does not hear when the device (0.3.0) has done so; of a packet that comes between its steps the guest is
+/// never told, nor of any that comes later in this boot.
+const VSOCK_DEVICE_SETTLES: Duration = Duration::from_millis(100);
+
 impl QemuVm {
     /// Takes the processes over and begins to watch them.
     pub(crate) fn new(
@@ -174,7 +179,12 @@ impl Vm for QemuVm {
     }
 
     fn resume(&self) -> LocalFuture<'_, Result<(), BackendError>> {
-        self.run()
+        Box::pin(async {
+            self.run().await?;
+            // Whoever resumed sends the guest the time next, and may dial it.
+            tokio::time::sleep(VSOCK_DEVICE_SETTLES).await;
+            Ok(())
+        })
     }
 
     fn terminate(&self) -> Result<(), BackendError> {

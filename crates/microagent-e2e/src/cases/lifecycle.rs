@@ -89,6 +89,12 @@ fn paused(world: &World) -> Result<()> {
         (before.saturating_sub(1)..=seconds() + 1).contains(&guest),
         "the guest says {guest}, the host {before}"
     );
+    // It stays within reach each time, also for who comes at once.
+    for _ in 0..5 {
+        kept.does(&["pause", NAME])?;
+        kept.does(&["resume", NAME])?;
+        ensure!(kept.shell("echo here")? == "here\n");
+    }
     kept.does(&["kill", NAME])?;
     kept.ends_well()
 }
