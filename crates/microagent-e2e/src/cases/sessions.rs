@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long something that happens at once may take to be seen, on a real processor.
 const SEEN_LIMIT: Duration = Duration::from_secs(20);
+/// After this what was typed is typed again.
+const TYPED_AGAIN_AFTER: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Sessions that a guest serves at once.
 const SESSIONS_MAX: usize = 64;
@@ -331,6 +333,25 @@ impl Screen<'_> {
         }
     }
 
+    /// Types until the screen answers. What is typed just after something else was asked for can come before
+    /// that has been done: a size is told beside the keys, and a signal finds no process yet.
+    fn types_until(&self, keys: &[&str], wanted: &str) -> Result<()> {
+        let deadline = Instant::now() + self.world.limit(SEEN_LIMIT);
+        loop {
+            self.types(keys)?;
+            let again = Instant::now() + TYPED_AGAIN_AFTER;
+            while Instant::now() < again {
+                if self.tmux(&["capture-pane", "-p"])?.contains(wanted) {
+                    return Ok(());
+                }
+                std::thread::sleep(PAUSE);
+            }
+            if Instant::now() > deadline {
+                return self.shows(wanted);
+            }
+        }
+    }
+
     fn types(&self, keys: &[&str]) -> Result<()> {
         let mut words = vec!["send-keys"];
         words.extend(keys);
@@ -377,17 +398,13 @@ fn on_screen(screen: &Screen<'_>, program: &str) -> Result<()> {
     screen.types(&["stty size", "Enter"])?;
     screen.shows("28 90")?;
     screen.tmux(&["resize-window", "-x", "101", "-y", "33"])?;
-    screen.types(&["stty size", "Enter"])?;
-    screen.shows("33 101")?;
+    screen.types_until(&["stty size", "Enter"], "33 101")?;
     screen.types(&["echo grüße-$((40+2))", "Enter"])?;
     screen.shows("grüße-42")?;
     screen.types(&["sleep 1000", "Enter"])?;
-    screen.types(&["C-c"])?;
-    screen.types(&["echo code-$?", "Enter"])?;
-    screen.shows("code-130")?;
+    screen.types_until(&["C-c", "echo code-$?", "Enter"], "code-130")?;
     screen.types(&["sleep 1000", "Enter"])?;
-    screen.types(&["C-z"])?;
-    screen.shows("Stopped")?;
+    screen.types_until(&["C-z"], "Stopped")?;
     screen.types(&["kill %1; jobs; echo still-$((1+1))", "Enter"])?;
     screen.shows("still-2")?;
     screen.types(&["C-]"])?;
