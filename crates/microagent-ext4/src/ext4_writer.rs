@@ -338,21 +338,14 @@ impl<S: Sink> Ext4Writer<S> {
         seed: u32,
         put: impl Fn(usize, &mut [u8; BLOCK]),
     ) -> Result<(), ImageError> {
-        let mut extents = Vec::new();
-        let mut done = 0;
-        while done < blocks {
-            let wanted = (blocks - done) as u64;
-            let run = self
-                .allocator
-                .take_some(wanted.min(u64::from(extent::EXTENT_BLOCKS_MAX)))?;
-            let logical = u32::try_from(done).expect("a directory is below 2^32 blocks");
-            extents.push(Extent::new(logical, run));
-            for at in run.start..run.end() {
-                let mut block = [0; BLOCK];
-                put(done, &mut block);
-                self.output.write_block(at, &block)?;
-                done += 1;
-            }
+        let extents = self.take_extents(blocks as u64)?;
+        let places = extents
+            .iter()
+            .flat_map(|extent| extent.start()..extent.start() + u64::from(extent.len()));
+        for (number, at) in places.enumerate() {
+            let mut block = [0; BLOCK];
+            put(number, &mut block);
+            self.output.write_block(at, &block)?;
         }
         let root = extent::write_tree(
             extents.into_iter(),
@@ -364,6 +357,22 @@ impl<S: Sink> Ext4Writer<S> {
         inode.area = root.bytes;
         inode.blocks = root.tree_blocks + blocks as u64;
         Ok(())
+    }
+
+    /// Room for `blocks` of a file, in as few extents as there is room for.
+    fn take_extents(&mut self, blocks: u64) -> Result<Vec<Extent>, ImageError> {
+        let mut extents = Vec::new();
+        let mut done = 0;
+        while done < blocks {
+            let run = self
+                .allocator
+                .take_some((blocks - done).min(u64::from(extent::EXTENT_BLOCKS_MAX)))?;
+            let logical = u32::try_from(done).expect("a directory or journal is below 2^32 blocks");
+            let extent = Extent::new(logical, run);
+            done += u64::from(extent.len());
+            extents.push(extent);
+        }
+        Ok(extents)
     }
 
     /// The directory that every ext4 has; without it a check reports an error.
@@ -391,17 +400,7 @@ impl<S: Sink> Ext4Writer<S> {
         let metadata = system_metadata(0o600, self.identity.created);
         let mut inode = system_inode(FileType::Regular, metadata, 1);
         let first = journal::superblock(self.plan.journal_blocks, &self.identity.uuid);
-        let mut extents: Vec<Extent> = Vec::new();
-        let mut logical = 0;
-        while u64::from(logical) < self.plan.journal_blocks {
-            let wanted = self.plan.journal_blocks - u64::from(logical);
-            let run = self
-                .allocator
-                .take_some(wanted.min(u64::from(extent::EXTENT_BLOCKS_MAX)))?;
-            let extent = Extent::new(logical, run);
-            logical += extent.len();
-            extents.push(extent);
-        }
+        let extents = self.take_extents(self.plan.journal_blocks)?;
         self.output.write_block(extents[0].start(), &first)?;
         let seed = inode_seed(inodes.seed(), JOURNAL_INODE);
         let root = extent::write_tree(
