@@ -642,6 +642,61 @@ fn a_sink_that_is_full_is_an_error_with_its_cause() {
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
 }
 
+/// What `dumpe2fs` says of the superblock and the journal.
+fn said(image: &Path, field: &str) -> String {
+    let output = Command::new("dumpe2fs").arg("-h").arg(image).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap_or_else(|| panic!("no `{field}` in\n{text}"))
+        .trim()
+        .to_owned()
+}
+
+/// The copy of the superblock in group 1, which a mount leaves alone unless it settles something.
+fn copy(image: &Path) -> Vec<u8> {
+    const GROUP_BYTES: u64 = 32_768 * 4096;
+    let mut bytes = vec![0; 1024];
+    let file = File::open(image).unwrap();
+    file.read_exact_at(&mut bytes, GROUP_BYTES).unwrap();
+    bytes
+}
+
+/// What the kernel would write into the superblocks is there: each write at a first mount is paid by every
+/// first boot of a guest.
+#[test]
+fn a_first_mount_finds_nothing_to_settle() {
+    let mounted_at = tempfile::tempdir().unwrap();
+    let mount_point = mounted_at.path();
+    for (name, size) in [
+        ("small", ImageSize::Exact(200 << 20)),
+        ("standard", ImageSize::AtLeast(8 << 30)),
+        ("large", ImageSize::Exact(300 << 30)),
+    ] {
+        let (bench, _) = judged(size, |_| Tree::new(metadata(0o755)));
+        let image = bench.path.as_path();
+        assert_eq!(
+            said(image, "Journal features:"),
+            "journal_64bit journal_checksum_v3",
+            "{name}"
+        );
+        let overhead = said(image, "Overhead clusters:");
+        let before = copy(image);
+        let mounted = Command::new("mount")
+            .args(["-o", "loop"])
+            .args([image, mount_point])
+            .output()
+            .unwrap();
+        if !mounted.status.success() {
+            eprintln!("skipped: this process may not mount a disk");
+            return;
+        }
+        let unmounted = Command::new("umount").arg(mount_point).status().unwrap();
+        assert!(unmounted.success());
+        assert_eq!(said(image, "Overhead clusters:"), overhead, "{name}");
+        assert!(copy(image) == before, "{name}: a copy was written anew");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
