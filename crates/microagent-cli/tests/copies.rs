@@ -150,20 +150,7 @@ fn files_are_read_when_a_workspace_is_created_and_delivered_once() {
     fs::write(work.join("note"), "as it was\n").unwrap();
     let target = guest.join("note");
     let copy = format!("note:{}", shown(&target));
-    let line = [
-        "create",
-        "web",
-        "--image",
-        "oci:image",
-        "--profile",
-        "tiny",
-        "--kernel",
-        "kernel",
-        "--idle",
-        "--copy-in",
-        &copy,
-    ];
-    installed.does(&line).expect_code(0).unwrap();
+    installed.create_with("web", &["--copy-in", &copy]);
     fs::write(work.join("note"), "changed since\n").unwrap();
     let stored = installed
         .home
@@ -187,10 +174,7 @@ fn files_are_read_when_a_workspace_is_created_and_delivered_once() {
     let history = installed.does(&["events", "--json", "web"]).stdout_text();
     assert_eq!(history.matches("files_delivered").count(), 1, "{history}");
     installed.does(&["kill", "web"]).expect_code(0).unwrap();
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
 }
 
@@ -237,10 +221,7 @@ fn a_vm_lives_for_its_client_while_that_copies_out() {
         .map(|event| event["data"]["number"].as_u64().unwrap())
         .collect();
     assert_eq!(closed, [2, 1], "the copy's session first: {history:#}");
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
 }
 
@@ -279,10 +260,7 @@ fn a_workspace_at_rest_is_copied_to_and_from() {
         (&status["state"], &status["reason"]),
         (&"prepared".into(), &"created".into())
     );
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
 }
 
@@ -397,10 +375,7 @@ fn nothing_of_a_lying_guest_lands_outside_the_target() {
         .unwrap();
     assert_eq!(listing(&outside), before);
     installed.does(&["kill", "web"]).expect_code(0).unwrap();
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
 }
 
@@ -432,9 +407,6 @@ fn a_guest_that_sends_no_archive_ends_a_copy_and_nothing_else() {
     let answered = installed.does(&["exec", "web", "echo", "here"]);
     assert_eq!(answered.expect_code(0).unwrap().stdout_text(), "here\n");
     installed.does(&["kill", "web"]).expect_code(0).unwrap();
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
 }

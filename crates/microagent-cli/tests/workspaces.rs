@@ -267,10 +267,7 @@ fn a_boot_that_fails_keeps_the_workspace_and_names_its_log() {
         "{text}"
     );
     assert_eq!(installed.names(), "web\n");
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
 }
 
@@ -344,26 +341,8 @@ fn a_start_that_cannot_be_says_what_is_in_its_way() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let publish = format!("{port}:80");
-    let image = [
-        "--image",
-        "oci:image",
-        "--profile",
-        "tiny",
-        "--kernel",
-        "kernel",
-        "--idle",
-    ];
-    let create = |line: &[&str]| {
-        let created = installed.does(&[line, &image].concat());
-        created.expect_code(0).unwrap();
-    };
-    create(&["create", "web", "--publish", &publish]);
-    create(&[
-        "create",
-        "job",
-        "--mediation",
-        "2048=unix:/nowhere/control.sock",
-    ]);
+    installed.create_with("web", &["--publish", &publish]);
+    installed.create_with("job", &["--mediation", "2048=unix:/nowhere/control.sock"]);
     let mut story = String::new();
     for line in [&["start", "web"][..], &["start", "job"], &["status", "wbe"]] {
         let quoted = installed.quoted(&installed.does(line));
@@ -609,10 +588,7 @@ fn data_disks_are_made_with_a_workspace_and_go_with_it() {
         microagent_test::fsck::clean(Path::new(path)).unwrap();
     }
     assert_eq!(status["disks"][0]["sizeBytes"], 32 << 20);
-    installed
-        .does(&["delete", "--yes", "web"])
-        .expect_code(0)
-        .unwrap();
+    installed.delete("web");
     installed.assert_tidy();
     assert!(!installed.home.state_dir().join("workspaces/web").exists());
     assert!(work.join("own.ext4").exists(), "it is somebody else's");

@@ -95,7 +95,12 @@ impl Installed {
 
     /// Creates an idle workspace.
     pub(crate) fn create(&self, name: &str) {
-        let line = [
+        self.create_with(name, &[]);
+    }
+
+    /// The same with further flags.
+    pub(crate) fn create_with(&self, name: &str, flags: &[&str]) {
+        let mut line = vec![
             "create",
             name,
             "--image",
@@ -106,8 +111,16 @@ impl Installed {
             "kernel",
             "--idle",
         ];
+        line.extend(flags);
         let created = self.does(&line).expect_code(0).unwrap();
         assert_eq!(created.stdout_text(), format!("{name}\n"));
+    }
+
+    /// Deletes a workspace, which must succeed.
+    pub(crate) fn delete(&self, name: &str) {
+        self.does(&["delete", "--yes", name])
+            .expect_code(0)
+            .unwrap();
     }
 
     pub(crate) fn names(&self) -> String {
