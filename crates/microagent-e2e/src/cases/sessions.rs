@@ -320,14 +320,22 @@ impl Screen<'_> {
     }
 
     fn shows(&self, wanted: &str) -> Result<()> {
-        let deadline = Instant::now() + self.world.limit(SEEN_LIMIT);
+        match self.lacks(wanted, self.world.limit(SEEN_LIMIT))? {
+            None => Ok(()),
+            Some(screen) => bail!("{wanted:?} is not on the screen:\n{screen}"),
+        }
+    }
+
+    /// The screen when it does not show that in time.
+    fn lacks(&self, wanted: &str, limit: Duration) -> Result<Option<String>> {
+        let deadline = Instant::now() + limit;
         loop {
             let screen = self.tmux(&["capture-pane", "-p"])?;
             if screen.contains(wanted) {
-                return Ok(());
+                return Ok(None);
             }
             if Instant::now() > deadline {
-                bail!("{wanted:?} is not on the screen:\n{screen}");
+                return Ok(Some(screen));
             }
             std::thread::sleep(PAUSE);
         }
@@ -337,19 +345,13 @@ impl Screen<'_> {
     /// that has been done: a size is told beside the keys, and a signal finds no process yet.
     fn types_until(&self, keys: &[&str], wanted: &str) -> Result<()> {
         let deadline = Instant::now() + self.world.limit(SEEN_LIMIT);
-        loop {
+        while Instant::now() < deadline {
             self.types(keys)?;
-            let again = Instant::now() + TYPED_AGAIN_AFTER;
-            while Instant::now() < again {
-                if self.tmux(&["capture-pane", "-p"])?.contains(wanted) {
-                    return Ok(());
-                }
-                std::thread::sleep(PAUSE);
-            }
-            if Instant::now() > deadline {
-                return self.shows(wanted);
+            if self.lacks(wanted, TYPED_AGAIN_AFTER)?.is_none() {
+                return Ok(());
             }
         }
+        self.shows(wanted)
     }
 
     fn types(&self, keys: &[&str]) -> Result<()> {
