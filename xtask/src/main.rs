@@ -15,6 +15,7 @@ mod bench;
 mod check;
 mod counts;
 mod cpio;
+mod cross;
 mod demo;
 mod e2e;
 mod fuzz;
@@ -67,6 +68,8 @@ enum Chore {
     Kernel(kernel::Arguments),
     /// Build the guest init and pack the initramfs
     Guest,
+    /// Check the host crates for macOS and Windows, and link the Windows programs
+    Cross(cross::Arguments),
     /// Run a command on a Linux host whose KVM works, under emulation
     Lab(lab::Arguments),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest => guest::run(),
+        Chore::Cross(arguments) => cross::run(&arguments),
         Chore::Lab(arguments) => lab::run(&arguments),
     };
     match outcome {

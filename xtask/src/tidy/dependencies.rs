@@ -58,11 +58,7 @@ pub(super) fn packages(metadata: &Metadata) -> BTreeMap<String, Package> {
 /// The table of section 3.
 pub(super) fn check_own(page: &str, packages: &BTreeMap<String, Package>) -> Vec<Problem> {
     let file = Path::new(PAGE);
-    let table = page
-        .split_once(START)
-        .and_then(|(_, rest)| rest.split_once(END))
-        .map(|(table, _)| table);
-    let Some(table) = table else {
+    let Some(table) = table_of(page) else {
         return vec![Problem::in_file(
             file,
             format!("there is no table after `{START}`"),
@@ -151,6 +147,27 @@ fn row(cells: &[&str]) -> Option<(String, Row)> {
             may_use,
         },
     ))
+}
+
+/// The kinds of every crate that has a row, in the order of the table.
+pub(crate) fn kinds(page: &str) -> Vec<(String, Vec<String>)> {
+    let table = table_of(page).unwrap_or_default();
+    rows(table)
+        .iter()
+        .filter_map(|cells| {
+            let [name, kind, _, _] = cells.as_slice() else {
+                return None;
+            };
+            let name = (*code_spans(name).first()?).to_owned();
+            let kinds = kind.split(',').map(|word| word.trim().to_owned());
+            Some((name, kinds.collect()))
+        })
+        .collect()
+}
+
+fn table_of(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once(START)?;
+    rest.split_once(END).map(|(table, _)| table)
 }
 
 fn short(name: &str) -> &str {

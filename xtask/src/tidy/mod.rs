@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::places::Places;
+pub(crate) use dependencies::kinds;
 use rust_text::RustText;
 
 /// A rule that does not hold somewhere.
