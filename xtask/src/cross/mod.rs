@@ -101,7 +101,7 @@ fn check(
 /// Links the Windows programs and gives their paths.
 pub(crate) fn link(places: &Places, root: &Root) -> Result<Vec<PathBuf>> {
     root.build(places, System::Windows, WINDOWS_PROGRAMS)?;
-    let folder = root.target(places).join(System::Windows.target());
+    let folder = root::target(places).join(System::Windows.target());
     Ok(WINDOWS_PROGRAMS
         .iter()
         .map(|(_, program)| folder.join("debug").join(format!("{program}.exe")))

@@ -99,11 +99,6 @@ impl Root {
             .join(format!("{SUITE}-{GENERATION}"))
     }
 
-    /// Where these builds go: another compiler's products than those of the checkout.
-    pub(crate) fn target(&self, places: &Places) -> PathBuf {
-        places.target.join("cross")
-    }
-
     /// Type-checks and lints crates for a system.
     pub(crate) fn clippy(
         &self,
@@ -154,7 +149,7 @@ impl Root {
         words: Vec<OsString>,
         last: &[&str],
     ) -> Result<()> {
-        let target = self.target(places);
+        let target = target(places);
         std::fs::create_dir_all(&target)
             .with_context(|| format!("cannot make `{}`", target.display()))?;
         let home = cargo_home()?;
@@ -201,6 +196,11 @@ impl Root {
         run.ok()
             .with_context(|| format!("not every crate is in order for {system}"))
     }
+}
+
+/// Where these builds go: another compiler's products than those of the checkout.
+pub(crate) fn target(places: &Places) -> PathBuf {
+    places.target.join("cross")
 }
 
 /// Where Debian keeps the sources of the standard library.
