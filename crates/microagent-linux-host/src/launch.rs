@@ -5,33 +5,21 @@
 //! by line to the log, bounded, and the last lines are kept, since they hold the reason of a failed
 //! start. Must be called on the monitor's one thread.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
 use microagent_os::process::{ParentDeath, Signal, Spawn, SpawnError, Stream};
 use microagent_supervisor::backend::Console;
 use microagent_types::env_vars::EnvVar;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use tokio::net::unix::pipe;
-use tokio::sync::watch;
 
 use crate::pidfd::OwnedProcess;
-
-/// Lines that are kept of what a program said.
-pub const LAST_LINES_MAX: usize = 20;
-/// Bytes of a line; the rest of a longer one is dropped.
-pub const LINE_BYTES_MAX: usize = 1024;
-/// How long is waited for the last words of a program that has ended.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
-/// Bytes that are read at once.
-const CHUNK_BYTES: usize = 4096;
+use crate::words::{self, LastLines};
 
 /// A program to be started.
 #[derive(Debug)]
@@ -83,7 +71,7 @@ impl Running {
         tokio::task::spawn_local(async move {
             tokio::select! {
                 biased;
-                () = drain_log(process.name(), log, kept) => {}
+                () = words::drain(process.name(), log, kept) => {}
                 _ = process.ended() => {}
             }
         });
@@ -146,17 +134,7 @@ impl Launch {
             source,
         })?;
         tracing::debug!(program = self.name, process = %process.identity(), "started");
-        let (end, ended) = watch::channel(false);
-        let last_lines = LastLines {
-            lines: Rc::default(),
-            ended,
-        };
-        let (name, kept) = (self.name, last_lines.clone());
-        tokio::task::spawn_local(async move {
-            drain_log(name, log, kept).await;
-            // Nobody may wait for it.
-            let _ = end.send(true);
-        });
+        let last_lines = words::listen(self.name, log);
         Ok(Running {
             process: Rc::new(process),
             last_lines,
@@ -183,97 +161,13 @@ struct Streams {
     stdout: Option<File>,
 }
 
-/// What a program said last, for the reason of a failure.
-#[derive(Debug, Clone)]
-pub struct LastLines {
-    lines: Rc<RefCell<VecDeque<String>>>,
-    ended: watch::Receiver<bool>,
-}
-
-impl LastLines {
-    /// The lines so far, oldest first.
-    pub fn get(&self) -> Vec<String> {
-        self.lines.borrow().iter().cloned().collect()
-    }
-
-    /// The lines once the program can say nothing more, or after a bounded wait for that.
-    pub async fn at_the_end(&self) -> Vec<String> {
-        let mut ended = self.ended.clone();
-        let _ = tokio::time::timeout(LAST_WORDS_LIMIT, ended.wait_for(|ended| *ended)).await;
-        self.get()
-    }
-
-    fn push(&self, line: String) {
-        let mut lines = self.lines.borrow_mut();
-        if lines.len() == LAST_LINES_MAX {
-            lines.pop_front();
-        }
-        lines.push_back(line);
-    }
-}
-
-async fn drain_log(name: &'static str, mut log: impl AsyncRead + Unpin, last: LastLines) {
-    let mut splitter = LineSplitter::default();
-    let mut chunk = [0u8; CHUNK_BYTES];
-    loop {
-        let read = match log.read(&mut chunk).await {
-            Ok(0) | Err(_) => break,
-            Ok(read) => read,
-        };
-        for line in splitter.push(&chunk[..read]) {
-            tracing::info!(program = name, "{line}");
-            last.push(line);
-        }
-    }
-    if let Some(line) = splitter.end() {
-        tracing::info!(program = name, "{line}");
-        last.push(line);
-    }
-}
-
-/// Cuts bytes into lines of bounded length, as text that is safe to show.
-#[derive(Debug, Default)]
-struct LineSplitter {
-    line: Vec<u8>,
-}
-
-impl LineSplitter {
-    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for byte in bytes {
-            if *byte == b'\n' {
-                lines.extend(self.end());
-            } else if self.line.len() < LINE_BYTES_MAX {
-                self.line.push(*byte);
-            }
-        }
-        lines
-    }
-
-    /// The line so far; none when it is empty.
-    fn end(&mut self) -> Option<String> {
-        let line = std::mem::take(&mut self.line);
-        let text: String = String::from_utf8_lossy(&line)
-            .trim_end()
-            .chars()
-            .map(|character| {
-                if character.is_control() {
-                    ' '
-                } else {
-                    character
-                }
-            })
-            .collect();
-        (!text.is_empty()).then_some(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::test_loop::in_loop;
+    use crate::words::{LAST_LINES_MAX, LOGGED_BYTES_MAX};
     use microagent_os::process::Exit;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn shell(script: &str) -> Launch {
         Launch {
@@ -331,12 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_cut_bounded_and_made_safe() {
-        let mut splitter = LineSplitter::default();
-        assert_eq!(splitter.push(b"one\ntw"), ["one"]);
-        assert_eq!(splitter.push(b"o\x1b[0m\r\n\n"), ["two [0m"]);
-        splitter.push(&[b'x'; 3 * LINE_BYTES_MAX]);
-        assert_eq!(splitter.end().unwrap().len(), LINE_BYTES_MAX);
-        assert_eq!(splitter.end(), None);
+    fn the_last_words_of_a_talkative_program_are_kept_all_the_same() {
+        in_loop(async {
+            let flood = format!(
+                "head -c {} /dev/zero | tr '\\0' x | fold -w 100 >&2; echo why >&2",
+                2 * LOGGED_BYTES_MAX
+            );
+            let running = shell(&flood).start_helper().unwrap();
+            running.process.ended().await.unwrap();
+            let lines = running.last_lines.at_the_end().await;
+            assert_eq!(lines.len(), LAST_LINES_MAX);
+            assert!(lines.last().unwrap().ends_with("why"), "{lines:?}");
+        });
     }
 }

@@ -6,7 +6,7 @@
 //! calls compile on Linux only. Nothing here knows a workspace, a record or a wire message.
 //! This crate promises nothing to outsiders.
 //!
-//! In reading order: [`kvm`], [`program`], [`launch`], [`pidfd`], [`handshake`], [`vsock_unix`],
+//! In reading order: [`kvm`], [`program`], [`launch`], [`words`], [`pidfd`], [`handshake`], [`vsock_unix`],
 //! [`user_network`], [`confine`], [`host_report`].
 
 pub mod confine;
@@ -25,6 +25,8 @@ pub mod pidfd;
 mod telling_stream;
 #[cfg(target_os = "linux")]
 pub mod vsock_unix;
+#[cfg(target_os = "linux")]
+pub mod words;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
