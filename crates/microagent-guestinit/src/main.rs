@@ -9,6 +9,11 @@
 
 use std::ffi::{c_char, c_int};
 
+/// musl's own allocator asks the kernel for memory piece by piece and gives it back between two steps
+/// of the boot, which an emulated processor takes longer over than over the steps.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// The entry.
 // SAFETY: no other symbol of the program is called `main`, and this is the signature that the C
 // library calls it with.

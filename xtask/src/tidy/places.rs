@@ -47,7 +47,10 @@ const UNSAFE: &[(&str, &[&str])] = &[
     ),
     ("microagent-applevf-supervisor", &["framework"]),
     ("microagent-hyperv-supervisor", &["host_compute"]),
-    ("microagent-guestinit", &["boot", "main", "workload"]),
+    (
+        "microagent-guestinit",
+        &["boot", "clock", "main", "workload"],
+    ),
 ];
 
 /// Names of files under the state directory; only `microagent-state` spells them.

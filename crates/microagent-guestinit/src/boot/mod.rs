@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! kernel -> /proc -> dial, hello ─┬─ /sys, /dev while the host answers ─> boot spec
-//!   -> clock, entropy, name -> root disk, grow, other disks -> files -> network -> services
-//!   -> bounds, loopback, name files: before the workload, or, when there is none, behind `ready`
+//!   -> clock, name -> root disk, grow, other disks -> files -> network -> services
+//!   -> entropy, terminals, bounds, loopback, name files: before the workload, or, when there is none,
+//!      behind `ready`
 //! ```
 //!
 //! What the host waits for comes first and nothing here sleeps: the only waits are for the host and

@@ -19,6 +19,8 @@ const QUIET: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
+const SHARED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
 /// Makes the mount point and mounts; both may already be there.
 fn mount_at(what: &CStr, at: &str, flags: MountFlags, options: Option<&CStr>) -> io::Result<()> {
     make_folder(at);
@@ -45,8 +47,13 @@ pub(super) fn devices() -> io::Result<()> {
     mount_at(c"devtmpfs", "/dev", MountFlags::NOSUID, Some(c"mode=0755"))
 }
 
+/// What may be written to when the image is not: guest init's own files lie in it too.
+pub(super) fn run() -> io::Result<()> {
+    mount_at(c"tmpfs", "/run", SHARED, Some(c"mode=0755"))
+}
+
 /// What only processes need, mounted in the guest's own root.
-pub(super) fn userland() -> io::Result<()> {
+pub(super) fn devices_of_processes() -> io::Result<()> {
     let no_exec = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount_at(
         c"devpts",
@@ -54,9 +61,7 @@ pub(super) fn userland() -> io::Result<()> {
         no_exec,
         Some(c"gid=5,mode=620,ptmxmode=666"),
     )?;
-    let shared = MountFlags::NOSUID | MountFlags::NODEV;
-    mount_at(c"tmpfs", "/dev/shm", shared, Some(c"mode=1777"))?;
-    mount_at(c"tmpfs", "/run", shared, Some(c"mode=0755"))?;
+    mount_at(c"tmpfs", "/dev/shm", SHARED, Some(c"mode=1777"))?;
     mount_at(c"cgroup2", "/sys/fs/cgroup", QUIET, None)?;
     let links = [
         ("fd", "/proc/self/fd"),

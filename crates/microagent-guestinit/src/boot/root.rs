@@ -50,8 +50,6 @@ pub(super) fn mount_root(device: &BlockDevice, mode: DiskMode) -> io::Result<()>
 pub(super) fn switch_root() -> io::Result<InitramfsRoot> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let initramfs = open("/", flags, Mode::empty())?;
-    // Guest init runs on from memory; whatever lists the old root finds nothing of it.
-    let _ = rustix::fs::unlink("/init");
     make_folder(&[STAGING, "/run"].concat());
     for folder in ["/proc", "/sys", "/dev"] {
         let target = [STAGING, folder].concat();

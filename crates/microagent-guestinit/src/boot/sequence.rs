@@ -90,15 +90,33 @@ pub(crate) fn prepare() -> io::Result<()> {
     mounts::devices()
 }
 
-/// What a process of the guest finds in place, and nothing before needs: its bounds, loopback and the
-/// guest's own names. What can't be had is a warning.
+/// What a process of the guest finds in place, and nothing before needs: randomness, terminals and
+/// memory, its bounds, loopback and the guest's own names. What can't be had is a warning.
 pub(crate) fn furnish(spec: &BootSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if identity::add_entropy(&spec.entropy).is_err() {
+        warnings.push("the host's entropy was not credited".to_owned());
+    }
+    if !holds_foreign_files(spec)
+        && let Err(error) = mounts::devices_of_processes()
+    {
+        warnings.push(format!("`/dev` or `/sys` is not complete: {error}"));
+    }
     identity::set_bounds();
-    let mut warnings = name_files::lay_over(spec.hostname.as_str(), spec.network.as_ref());
+    warnings.extend(name_files::lay_over(
+        spec.hostname.as_str(),
+        spec.network.as_ref(),
+    ));
     if let Err(error) = network::loopback() {
         warnings.push(format!("loopback is down: {error}"));
     }
     warnings
+}
+
+/// Whether disks or files come into the tree, which may go anywhere: then nothing may be mounted over
+/// them later.
+fn holds_foreign_files(spec: &BootSpec) -> bool {
+    !spec.disks.is_empty() || spec.files.is_some()
 }
 
 /// Walks the steps up to the network. `initramfs` is set as soon as the root has been switched, so
@@ -115,15 +133,13 @@ pub(crate) fn boot(
         move |error: io::Error| Failure::new(BootStep::MountRoot, &object, &error)
     };
     identity::take_identity(spec.time_unix_us, spec.hostname.as_str()).map_err(failed("clock"))?;
-    if identity::add_entropy(&spec.entropy).is_err() {
-        booted
-            .warnings
-            .push("the host's entropy was not credited".to_owned());
-    }
     let device = root_disk(spec)?;
     mount_root(&device, spec.root.mode).map_err(failed(&device.node))?;
     *initramfs = Some(switch_root().map_err(failed("/"))?);
-    mounts::userland().map_err(failed("/run"))?;
+    mounts::run().map_err(failed("/run"))?;
+    if holds_foreign_files(spec) {
+        mounts::devices_of_processes().map_err(failed("/dev"))?;
+    }
     if spec.root.grow && spec.root.mode == DiskMode::Rw {
         booted.grown_bytes = grow_root(connection, &device, &mut booted.warnings);
     }
