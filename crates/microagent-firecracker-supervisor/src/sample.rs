@@ -38,6 +38,7 @@ pub(crate) fn spec() -> LaunchSpec {
             path: path("/w/run"),
             socket_prefix: path("/w/run"),
         },
+        engine_record: path("/s/engines/vmm.json"),
         nic: None,
         confinement: ConfinementDemand::Auto,
         own_pid_namespace: true,

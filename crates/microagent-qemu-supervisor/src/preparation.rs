@@ -25,6 +25,7 @@ use microagent_os::local_socket::SocketError;
 use microagent_supervisor::backend::{
     BackendError, BackendErrorKind, ConfinementDemand, ConfinementPart, ConfinementReport, Console,
     GuestAddresses, GuestListener, GuestNic, LaunchSpec, Launched, LocalFuture, Preparation,
+    version_of_engine,
 };
 use microagent_types::VsockPort;
 use tokio::net::UnixStream;
@@ -103,8 +104,9 @@ impl QemuPreparation {
         if accelerator == Accelerator::Emulation
             && let Ok(program) = self.qemu_program()
         {
-            let ask = tokio::task::spawn_blocking(move || host_report::version_of(&program));
-            self.version = Some(ask);
+            let record = self.spec.engine_record.clone();
+            let ask = move || version_of_engine(&record, &program, host_report::version_of);
+            self.version = Some(tokio::task::spawn_blocking(ask));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! In reading order: [`paths`], [`record_store`] with [`workspace_record`], [`config_record`],
 //! [`runtime_record`] and [`create_record`], [`workspace_lock`] and [`lease`],
 //! [`workspace_folder`], [`event_record`], [`event_chain`] and [`event_log`], [`console_log`],
-//! [`facts_reader`].
+//! [`engine_record`], [`facts_reader`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -20,6 +20,7 @@
 pub mod config_record;
 pub mod console_log;
 pub mod create_record;
+pub mod engine_record;
 pub mod event_chain;
 pub mod event_log;
 pub mod event_record;

@@ -130,6 +130,12 @@ impl StateDirectory {
         self.root.join("kernels")
     }
 
+    /// What the VMM program of a backend has said of itself.
+    pub fn engine_record(&self, backend: BackendName) -> PathBuf {
+        let name = [backend.as_str(), ".json"].concat();
+        self.root.join("engines").join(name)
+    }
+
     /// The folder of one default kernel.
     pub fn kernel_folder(&self, backend: BackendName, arch: Arch) -> PathBuf {
         self.kernels().join(backend.as_str()).join(arch.as_str())

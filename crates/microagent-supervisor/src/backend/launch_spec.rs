@@ -36,6 +36,8 @@ pub struct LaunchSpec {
     pub disks: Vec<Disk>,
     /// Where sockets of this boot lie.
     pub run: RunFolder,
+    /// Where the VMM's version is remembered, see [`super::version_of_engine`].
+    pub engine_record: AbsPath,
     /// The NIC; none in `isolated` mode and in maintenance boots.
     pub nic: Option<GuestNic>,
     /// Whether confinement may be missing.

@@ -13,10 +13,12 @@
 //! Listening for the guest happens before the launch on hosts where a guest port is a socket file,
 //! and takes effect after it where the VM object must exist first: a [`GuestListener`] hides that.
 
+mod engine_version;
 mod error;
 mod host_facts;
 mod launch_spec;
 
+pub use engine_version::version_of_engine;
 pub use error::{BackendError, BackendErrorKind};
 pub use host_facts::{
     ConfinementFacts, ConfinementPart, EngineFacts, HostFacts, KvmFacts, NetworkModeFacts, Program,

@@ -388,6 +388,10 @@ fn launch_spec(plan: &BootPlan<'_>, folder: &Path, run: &RunPaths) -> Result<Lau
             path: absolute(folder),
             socket_prefix: absolute(run.folder()),
         },
+        engine_record: {
+            let state = StateDirectory::at(&document.state_dir);
+            absolute(&state.engine_record(plan.backend.name()))
+        },
         nic,
         confinement: plan.confinement,
         own_pid_namespace: document.own_pid_namespace,
