@@ -264,14 +264,16 @@ fn belongs(pid: u32, home: &str) -> bool {
 }
 
 /// A VMM in a private root has neither a word nor a variable nor a path of its home; the mounts in its
-/// root were bound from there.
+/// root were bound from there. They are named as on their own file system, so the home's name counts, which
+/// is like no other, and not its path.
 fn is_confined_to(process: &Path, home: &str) -> bool {
+    let name = home.rsplit('/').next().unwrap_or(home);
     let namespace = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
     let theirs = namespace(process);
     theirs.is_some()
         && theirs != namespace(Path::new("/proc/self"))
         && std::fs::read_to_string(process.join("mountinfo"))
-            .is_ok_and(|mounts| mounts.contains(home))
+            .is_ok_and(|mounts| mounts.contains(name))
 }
 
 fn private(folder: &Path) -> Result<()> {

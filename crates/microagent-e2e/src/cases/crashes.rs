@@ -6,7 +6,7 @@ use crate::framework::check;
 use crate::framework::world::World;
 use anyhow::{Context as _, Result, ensure};
 use microagent_test::cli::{Running, Signal};
-use microagent_test::home::{Home, ProcessSeen};
+use microagent_test::home::ProcessSeen;
 use std::time::Duration;
 
 const KILLED: i32 = 9;
@@ -70,7 +70,7 @@ fn command(world: &World) -> Result<()> {
 }
 
 fn command_early(world: &World) -> Result<()> {
-    let home = Home::new()?;
+    let home = world.fresh_home()?;
     let image = world.debian_source()?;
     world
         .guest_in(&home, &image)

@@ -100,7 +100,7 @@ fn namespaces() -> BTreeSet<String> {
 }
 
 fn at_once(world: &World) -> Result<()> {
-    let home = Home::new()?;
+    let home = world.fresh_home()?;
     let image = world.debian_source()?;
     // The image is imported once, so that eight boots are what happens at once.
     let tiny = world.guest_in(&home, &image).flags(&["--profile", "tiny"]);

@@ -41,7 +41,7 @@ impl<'a> Lasting<'a> {
         flags: &[&str],
         command: &[&str],
     ) -> Result<Self> {
-        Self::make(world, prefix, Home::new()?, flags, command)
+        Self::make(world, prefix, world.fresh_home()?, flags, command)
     }
 
     /// An idle one in a home that is there.
@@ -75,7 +75,7 @@ impl<'a> Lasting<'a> {
         let lasting = Self {
             world,
             program: world.prefix().join("bin/microagent"),
-            home: Home::new()?,
+            home: world.fresh_home()?,
             namespace: Some(namespace),
         };
         lasting.made(&[], flags, command)

@@ -4,7 +4,10 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use microagent_test::cli::Program;
 use microagent_test::home::Home;
+use microagent_test::image::Tool;
 use microagent_test::image::debian::Debian;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -139,6 +142,39 @@ impl World {
     /// The Debian image as most cases name it.
     pub(crate) fn debian_source(&self) -> Result<String> {
         Ok(format!("oci:{}", self.debian()?.layout().display()))
+    }
+
+    /// A home of a case's own. In a lab, where an import takes as long as two boots, it has the Debian image
+    /// already, as one that has been used.
+    pub(crate) fn fresh_home(&self) -> Result<Home> {
+        let home = Home::new()?;
+        if self.alone {
+            self.imported()?;
+            std::fs::create_dir(home.state_dir())?;
+            std::fs::set_permissions(home.state_dir(), Permissions::from_mode(0o700))?;
+            for part in ["schema", "images"] {
+                Tool::new("cp")
+                    .args(["-a", "--reflink=auto"])
+                    .arg(self.home.state_dir().join(part))
+                    .arg(home.state_dir())
+                    .ok()?;
+            }
+        }
+        Ok(home)
+    }
+
+    /// Has the shared home import the Debian image, once.
+    fn imported(&self) -> Result<()> {
+        const SEED: &str = "seed";
+        if self.home.state_dir().join("images").is_dir() {
+            return Ok(());
+        }
+        let source = self.debian_source()?;
+        let create = ["create", SEED, "--network", "isolated", "--idle", "--image"];
+        let create = self.microagent().args(create).arg(source);
+        create.run()?.expect_code(0)?;
+        let delete = self.microagent().args(["delete", "--yes", SEED]);
+        delete.run()?.expect_code(0).map(drop)
     }
 
     /// The image with the tree of odd files.
