@@ -30,8 +30,37 @@ const PREFIX_VARIABLE: &str = "MICROAGENT_E2E_PREFIX";
 const BACKEND_VARIABLE: &str = "MICROAGENT_E2E_BACKEND";
 /// Tells them how much slower the host is than its accelerator says.
 const FACTOR_VARIABLE: &str = "MICROAGENT_E2E_FACTOR";
+/// Tells them which cases alone are wanted.
+const ONLY_VARIABLE: &str = "MICROAGENT_E2E_ONLY";
 /// How much slower the lab is taken to be than a host with KVM.
 const LAB_FACTOR: &str = "8";
+
+/// What is particular to Firecracker, in as few boots as will do: the jail, its console and vsock, each way
+/// for it to end, its network, a pause, a quarantine, and what many starts leave behind. The other cases
+/// try what both backends share.
+const ESSENTIAL: [&str; 12] = [
+    "host::doctor_finds_an_installed_product_sound",
+    "streams::every_byte_value_passes_both_ways",
+    "endings::a_guest_that_switches_itself_off_hangs_up_on_the_command",
+    "sessions::a_line_and_the_console_can_be_had",
+    "settings::the_host_is_not_in_the_guest",
+    "often::starts_and_halts_leave_nothing_behind",
+    "bad_host::a_kernel_that_is_none_fails_the_boot",
+    "crashes::the_vm_ends_with_its_monitor",
+    "lifecycle::a_paused_guest_goes_on_where_it_was_and_knows_the_time",
+    "dying::a_guest_that_panics_has_failed_and_starts_again",
+    "network::a_nat_guest_fetches_and_resolves_through_a_local_stub",
+    "quarantine::a_frozen_guest_does_nothing_more_and_lets_nobody_in",
+];
+
+/// Which cases are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// All, or those that the arguments choose.
+    All,
+    /// In a lab, where each boot takes many seconds, what is particular to the backend; else all.
+    EssentialInLab,
+}
 
 /// Arguments of the chore.
 #[derive(Args)]
@@ -48,7 +77,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let places = Places::find()?;
     setup::ensure(&places, setup::Scope::Test)?;
-    let counts = run_cases(&places, arguments.backend, &arguments.arguments)?;
+    let counts = run_cases(
+        &places,
+        arguments.backend,
+        Choice::All,
+        &arguments.arguments,
+    )?;
     eprintln!("{counts}");
     Ok(if counts.failed == 0 {
         ExitCode::SUCCESS
@@ -58,7 +92,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Installs, runs the cases and counts them. What setup provides must be there.
-pub(crate) fn run_cases(places: &Places, backend: Backend, arguments: &[String]) -> Result<Counts> {
+pub(crate) fn run_cases(
+    places: &Places,
+    backend: Backend,
+    choice: Choice,
+    arguments: &[String],
+) -> Result<Counts> {
     let search_path = match backend {
         Backend::Qemu => std::env::var_os("PATH").unwrap_or_default(),
         Backend::Firecracker => search_path_with(&firecracker(places)?)?,
@@ -78,7 +117,11 @@ pub(crate) fn run_cases(places: &Places, backend: Backend, arguments: &[String])
             bail!("KVM is not usable here, and there is no lab: {obstacle}");
         }
         eprintln!("the cases run in the lab: KVM is not usable here");
-        let of_lab = [(FACTOR_VARIABLE, OsStr::new(LAB_FACTOR))];
+        let only = ESSENTIAL.join(" ");
+        let mut of_lab = vec![(FACTOR_VARIABLE, OsStr::new(LAB_FACTOR))];
+        if choice == Choice::EssentialInLab {
+            of_lab.push((ONLY_VARIABLE, OsStr::new(&only)));
+        }
         lab::command(&[&environment[..], &of_lab].concat(), &words)?
     } else {
         eprintln!("the cases run on this host");
@@ -119,7 +162,7 @@ pub(crate) fn obstacle_to_firecracker(places: &Places) -> Option<String> {
 
 /// A Firecracker of this machine: the one that a variable names, on `PATH`, or in the cache, where a
 /// developer has put it.
-fn firecracker(places: &Places) -> Result<PathBuf> {
+pub(crate) fn firecracker(places: &Places) -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(FIRECRACKER_VARIABLE) {
         let named = PathBuf::from(named);
         if !named.is_file() || named.file_name() != Some(OsStr::new(FIRECRACKER)) {
@@ -145,7 +188,8 @@ fn firecracker(places: &Places) -> Result<PathBuf> {
         })
 }
 
-fn search_path_with(program: &Path) -> Result<OsString> {
+/// `PATH` with the folder of a program before the others.
+pub(crate) fn search_path_with(program: &Path) -> Result<OsString> {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let folder = program.parent().context("a program has a folder")?;
     let folders = std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&own));
@@ -153,7 +197,7 @@ fn search_path_with(program: &Path) -> Result<OsString> {
 }
 
 /// Whether the product itself says that Firecracker runs here.
-fn runs_here(prefix: &Path, search_path: &OsStr) -> bool {
+pub(crate) fn runs_here(prefix: &Path, search_path: &OsStr) -> bool {
     let report = Run::new(prefix.join("bin/microagent"))
         .args(["doctor", "--json"])
         .env("MICROAGENT_BACKEND", Backend::Firecracker.name())

@@ -49,7 +49,7 @@ enum Chore {
     /// Run a command in a microVM booted from a real Debian image
     Demo(demo::Arguments),
     /// Run the whole pipeline: checks, tests, real guests, benches
-    Test,
+    Test(test::Arguments),
     /// Run what comes before any test: format, tidy, supply chain, typos, clippy
     Check,
     /// Boot real guests and run the cases against them
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
         Chore::Setup(arguments) => setup::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Install(arguments) => install::run(&arguments),
-        Chore::Test => test::run(),
+        Chore::Test(arguments) => test::run(&arguments),
         Chore::Check => check::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),

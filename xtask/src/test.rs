@@ -7,11 +7,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
 use crate::bench;
 use crate::check;
 use crate::counts;
-use crate::e2e;
+use crate::e2e::{self, Choice};
 use crate::guest;
 use crate::kernel::{self, Arch, Backend};
 use crate::places::Places;
@@ -22,8 +23,16 @@ use crate::stages::{Outcome, Stages};
 /// What the pipeline measures beside a reference; `cargo xtask bench` measures everything.
 const BENCHES: [&str; 4] = ["run", "ready", "image-build", "disk-clone"];
 
+/// Arguments of the chore.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Run every case on Firecracker too, which takes more than an hour in the lab
+    #[arg(long)]
+    all_on_firecracker: bool,
+}
+
 /// Runs the chore.
-pub(crate) fn run() -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let places = Places::find()?;
     let mut stages = Stages::default();
     stages.run("0 setup", || {
@@ -43,11 +52,16 @@ pub(crate) fn run() -> Result<ExitCode> {
     });
     stages.run("5 real guests under QEMU", || {
         with_program(&places, "microagent-e2e", || {
-            Ok(e2e::run_cases(&places, Backend::Qemu, &[])?.into())
+            Ok(e2e::run_cases(&places, Backend::Qemu, Choice::All, &[])?.into())
         })
     });
     stages.run("6 real guests under Firecracker", || {
-        Ok(firecracker(&places))
+        let choice = if arguments.all_on_firecracker {
+            Choice::All
+        } else {
+            Choice::EssentialInLab
+        };
+        firecracker(&places, choice)
     });
     stages.run("7 benches of the main job", || {
         with_program(&places, "microagent-bench", || {
@@ -108,12 +122,13 @@ fn crashes(places: &Places) -> Result<Outcome> {
     Ok(lines.counts(counts::of_nextest)?.into())
 }
 
-/// The same cases on Firecracker take too long in a lab to be a part of the pipeline.
-fn firecracker(places: &Places) -> Outcome {
-    let reason = e2e::obstacle_to_firecracker(places).unwrap_or_else(|| {
-        "not part of the pipeline: `cargo xtask e2e --backend firecracker` runs them".to_owned()
-    });
-    Outcome::left_out(reason)
+/// The same cases on Firecracker, where there is one; in a lab, unless all are asked for, those that try what
+/// is particular to it.
+fn firecracker(places: &Places, choice: Choice) -> Result<Outcome> {
+    match e2e::obstacle_to_firecracker(places) {
+        Some(reason) => Ok(Outcome::left_out(reason)),
+        None => Ok(e2e::run_cases(places, Backend::Firecracker, choice, &[])?.into()),
+    }
 }
 
 /// Runs a stage whose program is there; a program that is not built yet is named as left out.

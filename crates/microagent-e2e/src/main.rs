@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Where the product is installed.
 const PREFIX_VARIABLE: &str = "MICROAGENT_E2E_PREFIX";
+/// Names of cases, with spaces between; only these are run.
+const ONLY_VARIABLE: &str = "MICROAGENT_E2E_ONLY";
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
@@ -29,7 +31,11 @@ fn main() -> Result<ExitCode> {
         .map(PathBuf::from)
         .with_context(|| format!("{PREFIX_VARIABLE} is not set; run: cargo xtask e2e"))?;
     let world = Arc::new(World::new(prefix)?);
-    let conclusion = libtest_mimic::run(&arguments, framework::case::trials(&world, cases::all()));
+    let cases = match std::env::var(ONLY_VARIABLE) {
+        Ok(names) => cases::named(names.split_whitespace())?,
+        Err(_) => cases::all(),
+    };
+    let conclusion = libtest_mimic::run(&arguments, framework::case::trials(&world, cases));
     world.end()?;
     Ok(conclusion.exit_code())
 }

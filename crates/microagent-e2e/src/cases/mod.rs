@@ -31,6 +31,7 @@ mod terminal;
 mod together;
 
 use crate::framework::case::Case;
+use anyhow::{Context as _, Result};
 
 /// All of them, the quick and telling ones first.
 pub(crate) fn all() -> Vec<Case> {
@@ -68,4 +69,35 @@ pub(crate) fn all() -> Vec<Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Those of these names. One that there is not is an error: a list of cases must not shrink unseen.
+pub(crate) fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<Case>> {
+    let mut all = all();
+    names
+        .map(|name| {
+            let found = all.iter().position(|case| case.name == name);
+            let found = found.with_context(|| format!("there is no case `{name}`"))?;
+            Ok(all.swap_remove(found))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_found_by_their_names_and_nothing_else() {
+        let names = [
+            "host::version_is_a_line_and_a_document",
+            "streams::python_prints_42",
+        ];
+        let found = named(names.into_iter()).unwrap();
+        assert_eq!(
+            found.iter().map(|case| case.name).collect::<Vec<_>>(),
+            names
+        );
+        assert!(named(["host::"].into_iter()).is_err());
+    }
 }
