@@ -17,6 +17,7 @@ mod cases;
 mod compare;
 mod heading;
 mod limits;
+mod raw_firecracker;
 mod raw_qemu;
 mod sample_image;
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 const MACHINE_WORDS: &[&str] = &["-M", "-machine", "-accel", "-cpu", "-smp", "-m"];
 /// Words without a value.
 const FLAGS: &[&str] = &["-nodefaults", "-no-user-config", "-no-reboot"];
-const PROGRAM_NAME: &str = "off";
+pub(crate) const PROGRAM_NAME: &str = "off";
 
 /// A machine that boots and switches off.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ pub(crate) fn installed(prefix: &Path, folder: &str, name: &str) -> Result<PathB
     Ok(arch.path().join(name))
 }
 
-fn make_initramfs(prefix: &Path, target: &Path) -> Result<()> {
+/// The product's initramfs with a first process behind it that resets the machine.
+pub(crate) fn make_initramfs(prefix: &Path, target: &Path) -> Result<()> {
     let libexec = prefix.join("libexec");
     let cpio = std::fs::read_dir(&libexec)?
         .flatten()

@@ -1,5 +1,6 @@
 //! The cases, one file each.
 
+mod boot;
 mod disk_clone;
 mod disk_clone_shared;
 mod exec;
@@ -29,6 +30,22 @@ const ALL: &[Case] = &[
     Case {
         name: "ready",
         run: ready::measure,
+    },
+    Case {
+        name: "boot-start",
+        run: boot::start,
+    },
+    Case {
+        name: "boot-run",
+        run: boot::run,
+    },
+    Case {
+        name: "boot-guest-time",
+        run: boot::guest_time,
+    },
+    Case {
+        name: "boot-memory",
+        run: boot::memory,
     },
     Case {
         name: "image-build",
@@ -165,7 +182,7 @@ const ALL: &[Case] = &[
 ];
 
 /// Asks for every case whose name begins so.
-const GROUPS: &[&str] = &["exec", "lifecycle", "net"];
+const GROUPS: &[&str] = &["boot", "exec", "lifecycle", "net"];
 
 /// What can be asked for.
 pub(crate) fn names() -> Vec<&'static str> {
