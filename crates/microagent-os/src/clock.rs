@@ -7,10 +7,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use microagent_types::Timestamp;
 
-#[cfg(unix)]
-mod unix;
-#[cfg(unix)]
-use unix as platform;
+#[cfg(target_os = "linux")]
+#[path = "clock/linux.rs"]
+mod platform;
+#[cfg(target_os = "macos")]
+#[path = "clock/macos.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "clock/windows.rs"]
+mod platform;
 
 /// The present moment. A host clock before 1970 reads as 1970.
 pub fn now() -> Timestamp {

@@ -12,8 +12,12 @@ use crate::fs;
 
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 /// What is wrong with a folder that should be private.
 #[derive(Debug, thiserror::Error)]

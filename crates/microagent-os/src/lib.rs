@@ -25,5 +25,7 @@ pub mod lock;
 pub mod process;
 pub mod random;
 pub mod terminal;
+#[cfg(windows)]
+mod windows;
 
 pub use error::{FsAction, FsError};

@@ -27,7 +27,6 @@ use microagent_wire::supervisor::request::{Command, RunKeep};
 use microagent_wire::supervisor::response::{Outcome, OutcomeKind, TextEncoding};
 use serde_json::json;
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 /// Until the monitor has opened the session in the guest.
@@ -140,7 +139,7 @@ fn collect(
         }
         let woken = context
             .interrupts
-            .wait(stream.as_fd(), Deadline::after(FOR_EVER))
+            .wait(stream.descriptor(), Deadline::after(FOR_EVER))
             .map_err(|error| Fault::from_error(FaultKind::Backend, &error))?;
         if let Woken::Interrupted(_) = woken {
             return Err(Fault::new(FaultKind::Interrupted, "a signal ended the run"));

@@ -8,7 +8,6 @@ use microagent_wire::limits::MONITOR_LINE_BYTES_MAX;
 use microagent_wire::monitor::request::MonitorRequest;
 use microagent_wire::monitor::response::MonitorAnswer;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,8 +94,8 @@ impl MonitorClient {
                 return Err(MonitorError::Closed);
             }
             let woken = match interrupts.as_deref_mut() {
-                Some(interrupts) => interrupts.wait(self.stream.as_fd(), deadline),
-                None => Interrupts::wait_regardless(self.stream.as_fd(), deadline.remaining()),
+                Some(interrupts) => interrupts.wait(self.stream.descriptor(), deadline),
+                None => Interrupts::wait_regardless(self.stream.descriptor(), deadline.remaining()),
             };
             match woken.map_err(MonitorError::Io)? {
                 Woken::Readable => {}

@@ -5,13 +5,12 @@ use crate::backend::Backend;
 use crate::interrupts::{Interrupts, Woken};
 use crate::{monitor, once};
 use microagent_os::clock::Deadline;
-use microagent_os::process::Signal;
+use microagent_os::process::{Signal, stdin_descriptor};
 use microagent_os::terminal::{StandardStream, is_terminal};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::limits::REQUEST_BYTES_MAX;
 use microagent_wire::supervisor::response::Response;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -95,7 +94,10 @@ fn read_request(interrupts: &mut Interrupts) -> Result<Vec<u8>, Fault> {
             Fault::new(FaultKind::Usage, "the request could not be read")
                 .with_cause(error.to_string())
         };
-        match interrupts.wait(stdin.as_fd(), deadline).map_err(failed)? {
+        match interrupts
+            .wait(stdin_descriptor(), deadline)
+            .map_err(failed)?
+        {
             Woken::Readable => {}
             Woken::Interrupted(_) => {
                 let message = "a signal came before the request";

@@ -46,7 +46,6 @@ use microagent_wire::monitor::request::{MonitorOp, MonitorRequest, WaitFor};
 use microagent_wire::supervisor::request::StartWait;
 use microagent_wire::supervisor::response::Timings;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 /// Until the guest must be ready, unless told otherwise: with hardware virtualization, and emulated.
@@ -370,7 +369,7 @@ impl Boot {
         if self.access.is_some() {
             // Held by the monitor until its VM is gone.
             let lock = lock.duplicate().map_err(|error| faults::of_file(&error))?;
-            command = command.descriptor(LOCK_NUMBER, std::os::fd::OwnedFd::from(lock));
+            command = command.descriptor(LOCK_NUMBER, lock);
         }
         let mut child = command
             .working_folder(&run)
@@ -582,9 +581,9 @@ impl Waiting {
             None => self.deadline,
         };
         let woken = match self.interrupted {
-            None => context.interrupts.wait(self.pipe.as_fd(), deadline),
+            None => context.interrupts.wait(self.pipe.descriptor(), deadline),
             Some(_) => crate::interrupts::Interrupts::wait_regardless(
-                self.pipe.as_fd(),
+                self.pipe.descriptor(),
                 deadline.remaining(),
             ),
         };

@@ -182,6 +182,11 @@ impl Root {
             ])
             .arg(variable("CARGO_HOME", &home))
             .arg(variable("CARGO_TARGET_DIR", &target))
+            // C below crates that are never linked for this target is not compiled.
+            .args([
+                "CC_aarch64_apple_darwin=true",
+                "AR_aarch64_apple_darwin=true",
+            ])
             .arg("cargo")
             .args(words)
             .args([

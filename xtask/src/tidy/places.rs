@@ -40,7 +40,10 @@ const OS_ITEMS: &[&str] = &[
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[(&str, &[&str])] = &[
-    ("microagent-os", &["process", "terminal"]),
+    (
+        "microagent-os",
+        &["clock", "process", "terminal", "windows"],
+    ),
     (
         "microagent-linux-host",
         &["launch", "kvm", "confine", "telling_stream"],

@@ -11,10 +11,20 @@ use crate::crash_point;
 use crate::error::{FsAction, FsError};
 use crate::fs;
 
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod kernel;
+#[cfg(target_os = "macos")]
+#[path = "macos.rs"]
+mod kernel;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 /// How a clone was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,13 @@
-//! The sparse copy: the kernel names the data, the kernel copies it.
+//! The sparse copy: the kernel names the data, and only data is copied.
 
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{SeekFrom, copy_file_range, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-/// Bytes that one call is asked to copy.
-const COPY_CALL_BYTES_MAX: u64 = 1 << 30;
+use super::kernel;
+
 /// The buffer of the copy through user space, for file systems whose kernel can't copy between.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -29,32 +29,18 @@ pub(super) fn copy_sparse(source: &File, target: &File) -> io::Result<()> {
             Err(Errno::INVAL) => length,
             Err(error) => return Err(error.into()),
         };
-        copy_range(source, target, begin, end)?;
+        kernel::copy_range(source, target, begin, end)?;
         position = end;
     }
     Ok(())
 }
 
-fn copy_range(source: &File, target: &File, begin: u64, end: u64) -> io::Result<()> {
-    let mut position = begin;
-    while position < end {
-        let wanted = usize::try_from((end - position).min(COPY_CALL_BYTES_MAX))
-            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let (mut from, mut to) = (position, position);
-        match copy_file_range(source, Some(&mut from), target, Some(&mut to), wanted) {
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            Ok(copied) => position += copied as u64,
-            Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::IO) => {
-                return copy_through_buffer(source, target, position, end);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn copy_through_buffer(source: &File, target: &File, begin: u64, end: u64) -> io::Result<()> {
+pub(super) fn copy_through_buffer(
+    source: &File,
+    target: &File,
+    begin: u64,
+    end: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0u8; BUFFER_BYTES];
     let mut position = begin;
     while position < end {

@@ -12,14 +12,26 @@ use std::path::Path;
 
 use crate::error::{FsAction, FsError};
 
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod kernel;
+#[cfg(target_os = "macos")]
+#[path = "macos.rs"]
+mod kernel;
 #[cfg(unix)]
-mod removal_unix;
+#[path = "removal_unix.rs"]
+mod removal;
+#[cfg(windows)]
+#[path = "removal_windows.rs"]
+mod removal;
 #[cfg(unix)]
 pub(crate) mod unix;
-#[cfg(unix)]
-use removal_unix as removal;
+#[cfg(windows)]
+mod windows;
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 /// Entries that one listing returns before it gives up.
 pub const FOLDER_ENTRIES_MAX: usize = 1_000_000;
@@ -310,7 +322,7 @@ pub fn set_length(file: &File, path: &Path, length_bytes: u64) -> Result<(), FsE
 
 /// The bytes that a file occupies, holes not counted.
 pub fn allocated_bytes(path: &Path) -> Result<u64, FsError> {
-    metadata(path).map(|metadata| platform::allocated_bytes(&metadata))
+    platform::allocated_bytes(path).map_err(|error| FsError::new(FsAction::Inspect, path, error))
 }
 
 /// The room in the file system that holds `path`.
@@ -327,17 +339,15 @@ pub fn network_file_system(path: &Path) -> Result<Option<&'static str>, FsError>
 
 /// The identity of an open file.
 pub fn identity_of_file(file: &File, path: &Path) -> Result<FileIdentity, FsError> {
-    file.metadata()
-        .map(|metadata| platform::identity(&metadata))
-        .map_err(|error| FsError::new(FsAction::Inspect, path, error))
+    platform::identity_of_file(file).map_err(|error| FsError::new(FsAction::Inspect, path, error))
 }
 
 /// The identity of what a path leads to now; `None` when nothing is there.
 pub fn identity_of_path(path: &Path) -> Result<Option<FileIdentity>, FsError> {
-    match metadata(path) {
-        Ok(metadata) => Ok(Some(platform::identity(&metadata))),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+    match platform::identity_of_path(path) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FsError::new(FsAction::Inspect, path, error)),
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn empty_folder(path: &Path) -> Result<u64, FsError> {
 }
 
 fn device_of(folder: impl AsFd) -> io::Result<u64> {
-    Ok(rustix::fs::fstat(folder)?.st_dev)
+    Ok(number_of(rustix::fs::fstat(folder)?.st_dev))
 }
 
 fn remove_entry(folder: &OwnedFd, name: &CStr, device: u64, depth: usize) -> io::Result<u64> {
@@ -119,8 +119,10 @@ fn remove_children(folder: &OwnedFd, device: u64, depth: usize) -> io::Result<u6
 }
 
 fn bytes_of(blocks: impl TryInto<u64>) -> u64 {
-    blocks
-        .try_into()
-        .unwrap_or(0)
-        .saturating_mul(STAT_BLOCK_BYTES)
+    number_of(blocks).saturating_mul(STAT_BLOCK_BYTES)
+}
+
+/// Kernels disagree about the width of these numbers.
+fn number_of(value: impl TryInto<u64>) -> u64 {
+    value.try_into().unwrap_or(0)
 }

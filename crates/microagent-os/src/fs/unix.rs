@@ -5,8 +5,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags};
 
+pub(crate) use super::kernel::{
+    create_fifo, create_unnamed, network_file_system, punch_hole, sync_folder,
+};
 use super::{FileIdentity, FileSystemSpace};
 
 /// Permission bits of every file that we make.
@@ -22,34 +25,16 @@ pub(crate) fn private_options() -> OpenOptions {
     options
 }
 
-pub(crate) fn create_unnamed(folder: &Path) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::open(folder, flags, Mode::from_raw_mode(FILE_MODE)) {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => {
-            let path = folder.join(format!(".unnamed-{}", crate::random::hex_16()));
-            let file = private_options()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// False where the file system has no holes.
-pub(crate) fn punch_hole(file: &File, position: u64, length_bytes: u64) -> io::Result<bool> {
-    use rustix::fs::{FallocateFlags, fallocate};
-
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    match fallocate(file, flags, position, length_bytes) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// A file whose name is removed as soon as it is open.
+pub(super) fn unnamed_by_removal(folder: &Path) -> io::Result<File> {
+    let path = folder.join(format!(".unnamed-{}", crate::random::hex_16()));
+    let file = private_options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
@@ -68,25 +53,8 @@ pub(crate) fn link_symbolic(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
-pub(crate) fn create_fifo(path: &Path) -> io::Result<()> {
-    let mode = Mode::from_raw_mode(FILE_MODE);
-    Ok(rustix::fs::mknodat(
-        CWD,
-        path,
-        rustix::fs::FileType::Fifo,
-        mode,
-        0,
-    )?)
-}
-
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let descriptor = rustix::fs::open(folder, flags, Mode::empty())?;
-    Ok(rustix::fs::fsync(&descriptor)?)
-}
-
-pub(crate) fn allocated_bytes(metadata: &Metadata) -> u64 {
-    metadata.blocks().saturating_mul(STAT_BLOCK_BYTES)
+pub(crate) fn allocated_bytes(path: &Path) -> io::Result<u64> {
+    std::fs::metadata(path).map(|metadata| metadata.blocks().saturating_mul(STAT_BLOCK_BYTES))
 }
 
 pub(crate) fn space(path: &Path) -> io::Result<FileSystemSpace> {
@@ -97,25 +65,15 @@ pub(crate) fn space(path: &Path) -> io::Result<FileSystemSpace> {
     })
 }
 
-pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
-    let status = rustix::fs::statfs(path)?;
-    // The magic numbers of linux/magic.h and of the file systems themselves.
-    Ok(match status.f_type & 0xffff_ffff {
-        0x6969 => Some("nfs"),
-        0xff53_4d42 => Some("cifs"),
-        0xfe53_4d42 => Some("smb2"),
-        0x517b => Some("smb"),
-        0x00c3_6400 => Some("ceph"),
-        0x5346_414f | 0x6b41_4653 => Some("afs"),
-        0x7375_7245 => Some("coda"),
-        0x0bd0_0bd0 => Some("lustre"),
-        0x0161_1970 => Some("gfs2"),
-        0x7461_636f => Some("ocfs2"),
-        _ => None,
-    })
+pub(crate) fn identity_of_file(file: &File) -> io::Result<FileIdentity> {
+    file.metadata().map(|metadata| identity(&metadata))
 }
 
-pub(crate) fn identity(metadata: &Metadata) -> FileIdentity {
+pub(crate) fn identity_of_path(path: &Path) -> io::Result<FileIdentity> {
+    std::fs::metadata(path).map(|metadata| identity(&metadata))
+}
+
+fn identity(metadata: &Metadata) -> FileIdentity {
     FileIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),

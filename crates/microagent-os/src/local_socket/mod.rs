@@ -9,23 +9,34 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::dirs::{self, PrivateFolderError};
-use crate::error::{FsAction, FsError};
-use crate::fs;
+use crate::dirs::PrivateFolderError;
+use crate::error::FsError;
 
+#[cfg(unix)]
+mod alias;
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod kernel;
+#[cfg(target_os = "macos")]
+#[path = "macos.rs"]
+mod kernel;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 #[cfg(feature = "tokio")]
-pub use platform::AsyncListener;
+pub use platform::{AsyncListener, AsyncStream, connect_async};
 pub use platform::{Listener, Stream, pair};
 
 /// Bytes of a socket's path, without the terminator, that every Unix takes.
 pub const SOCKET_PATH_BYTES_MAX: usize = platform::SOCKET_PATH_BYTES_MAX;
 /// A folder of sockets with a longer path is reached through an alias.
-pub const SOCKET_FOLDER_BYTES_MAX: usize = 80;
+pub const SOCKET_FOLDER_BYTES_MAX: usize = platform::SOCKET_FOLDER_BYTES_MAX;
 
 /// Why a socket is not there.
 #[derive(Debug, thiserror::Error)]
@@ -124,47 +135,18 @@ pub enum AliasError {
 /// The folder for aliases: below the user's runtime folder, or in `/tmp` with the user's id.
 /// A runtime folder that is not ours is passed over.
 pub fn alias_folder(runtime_folder: Option<&Path>) -> PathBuf {
-    match runtime_folder {
-        Some(folder) if folder.is_absolute() && dirs::check_private(folder).is_ok() => {
-            folder.join("microagent")
-        }
-        _ => PathBuf::from(format!(
-            "/tmp/microagent-{}",
-            crate::process::effective_user()
-        )),
-    }
+    platform::alias_folder(runtime_folder)
 }
 
 /// Makes sure that `<aliases>/<name>` is a link to `folder` and returns it. The folder of aliases
 /// must be ours and closed to others. An alias that leads elsewhere is replaced.
 pub fn short_alias(aliases: &Path, name: &str, folder: &Path) -> Result<PathBuf, AliasError> {
-    dirs::ensure_private(aliases)?;
-    dirs::check_private(aliases)?;
-    let alias = aliases.join(name);
-    if fs::read_link(&alias).is_ok_and(|target| target == folder) {
-        return Ok(alias);
-    }
-    let temporary = aliases.join(format!(".{name}-{}", crate::random::hex_16()));
-    fs::link_symbolic(folder, &temporary)?;
-    if let Err(error) = fs::rename(&temporary, &alias) {
-        // The first error is the one that matters.
-        let _ = fs::remove_file(&temporary);
-        return Err(error.into());
-    }
-    Ok(alias)
+    platform::short_alias(aliases, name, folder)
 }
 
 /// Removes an alias, if it is a link. True when there was one.
 pub fn remove_alias(alias: &Path) -> Result<bool, FsError> {
-    match fs::kind_of(alias)? {
-        Some(fs::FileKind::Link) => fs::remove_file(alias),
-        None => Ok(false),
-        Some(_) => Err(FsError::new(
-            FsAction::Remove,
-            alias,
-            io::ErrorKind::InvalidInput,
-        )),
-    }
+    platform::remove_alias(alias)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::fs;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -6,16 +6,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-
-use super::Peer;
+pub(super) use super::alias::{SOCKET_FOLDER_BYTES_MAX, alias_folder, remove_alias, short_alias};
+pub(super) use super::kernel::SOCKET_PATH_BYTES_MAX;
+use super::{Peer, kernel};
 use crate::clock::Deadline;
+use crate::process::Descriptor;
 
-/// 108 bytes with the terminator.
-pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
 /// The pause between two tries of a server whose backlog is full.
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -28,31 +24,14 @@ pub struct Listener(UnixListener);
 pub struct Stream(UnixStream);
 
 pub(super) fn listen(path: &Path) -> io::Result<Listener> {
-    let socket = socket(SocketFlags::CLOEXEC)?;
-    // On Linux the name gets the mode of the open socket, so it is never open to others.
-    rustix::fs::fchmod(
-        &socket,
-        rustix::fs::Mode::from_raw_mode(crate::fs::unix::FILE_MODE),
-    )?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(Listener(UnixListener::from(socket)))
+    kernel::listen(path).map(Listener)
 }
 
 pub(super) fn connect(path: &Path, limit: Duration) -> io::Result<Stream> {
     let deadline = Deadline::after(limit);
-    let address = SocketAddrUnix::new(path)?;
     loop {
-        let socket = socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) => {
-                let stream = UnixStream::from(socket);
-                stream.set_nonblocking(false)?;
-                return Ok(Stream(stream));
-            }
-            // The backlog is full.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        if let Some(stream) = kernel::try_connect(path)? {
+            return Ok(Stream(stream));
         }
         let left = deadline.remaining();
         if left.is_zero() {
@@ -60,15 +39,6 @@ pub(super) fn connect(path: &Path, limit: Duration) -> io::Result<Stream> {
         }
         crate::clock::pause(left.min(CONNECT_PAUSE));
     }
-}
-
-fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
-    Ok(rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        flags,
-        None,
-    )?)
 }
 
 /// Two connected sockets.
@@ -104,6 +74,11 @@ impl Listener {
 }
 
 impl Stream {
+    /// The connection, to wait for.
+    pub fn descriptor(&self) -> Descriptor<'_> {
+        self.0.as_fd()
+    }
+
     /// Who is on the other side.
     pub fn peer(&self) -> io::Result<Peer> {
         peer_of(&self.0)
@@ -139,7 +114,7 @@ impl Stream {
 
     /// For a tokio loop; must be called inside one.
     #[cfg(feature = "tokio")]
-    pub fn into_async(self) -> io::Result<tokio::net::UnixStream> {
+    pub fn into_async(self) -> io::Result<AsyncStream> {
         self.0.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(self.0)
     }
@@ -187,6 +162,16 @@ impl Write for &Stream {
     }
 }
 
+/// A connection of a tokio loop.
+#[cfg(feature = "tokio")]
+pub type AsyncStream = tokio::net::UnixStream;
+
+/// Connects inside a tokio loop. The caller sets the limit.
+#[cfg(feature = "tokio")]
+pub async fn connect_async(path: impl AsRef<Path>) -> io::Result<AsyncStream> {
+    tokio::net::UnixStream::connect(path).await
+}
+
 /// A listening socket of a tokio loop.
 #[cfg(feature = "tokio")]
 #[derive(Debug)]
@@ -195,7 +180,7 @@ pub struct AsyncListener(tokio::net::UnixListener);
 #[cfg(feature = "tokio")]
 impl AsyncListener {
     /// Waits for a connection and says who it is.
-    pub async fn accept(&self) -> io::Result<(tokio::net::UnixStream, Peer)> {
+    pub async fn accept(&self) -> io::Result<(AsyncStream, Peer)> {
         let (stream, _) = self.0.accept().await?;
         let peer = peer_of(&stream)?;
         Ok((stream, peer))

@@ -11,11 +11,21 @@ mod identity;
 mod signals;
 mod spawn;
 
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod kernel;
+#[cfg(target_os = "macos")]
+#[path = "macos.rs"]
+mod kernel;
 #[cfg(unix)]
 pub(crate) mod unix;
+#[cfg(windows)]
+pub(crate) mod windows;
 pub use platform::{Descriptor, OwnedDescriptor};
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 pub use conversation::{Conversation, ConversationError, Reply};
 pub use handle::{Delivery, Found, ProcessHandle, Signal};
@@ -38,6 +48,11 @@ pub fn current_identity() -> io::Result<ProcessIdentity> {
 /// The effective user id.
 pub fn effective_user() -> u32 {
     platform::effective_user()
+}
+
+/// Whether this process has the rights of the host's administrator.
+pub fn is_administrator() -> io::Result<bool> {
+    platform::is_administrator()
 }
 
 /// The pid namespace of this process.
@@ -63,8 +78,13 @@ pub fn find_on_path(name: &str, search_path: &OsStr) -> Option<PathBuf> {
     }
     std::env::split_paths(search_path)
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(name))
+        .map(|folder| folder.join(program_file(name)))
         .find(|candidate| is_executable(candidate))
+}
+
+/// The file name of a program of this name: with `.exe` where programs have that.
+pub fn program_file(name: &str) -> String {
+    platform::program_file(name)
 }
 
 /// True when the path leads to a regular file that this user may execute.
@@ -98,6 +118,11 @@ pub fn take_inherited(number: i32) -> io::Result<OwnedDescriptor> {
 /// already is an error of kind `NotConnected`.
 pub fn signal_me_when_parent_ends(signal: Signal) -> io::Result<()> {
     platform::signal_me_when_parent_ends(signal)
+}
+
+/// The standard input of this process, to wait for.
+pub fn stdin_descriptor() -> Descriptor<'static> {
+    platform::stdin_descriptor()
 }
 
 /// Waits until one of the descriptors has something to read or its other side is gone. Answers in

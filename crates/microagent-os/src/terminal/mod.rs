@@ -7,8 +7,12 @@ use std::io::{self, IsTerminal};
 
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 /// One of the three streams of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

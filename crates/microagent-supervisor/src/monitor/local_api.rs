@@ -11,7 +11,7 @@
 use super::event::{Event, EventSender};
 use super::serial::INPUT_PIECES_MAX;
 use super::sessions::{self, SessionGrant};
-use microagent_os::local_socket::{AsyncListener, Peer};
+use microagent_os::local_socket::{AsyncListener, AsyncStream, Peer};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::limits::MONITOR_LINE_BYTES_MAX;
 use microagent_wire::monitor::request::{MonitorRequest, MonitorRequestError, SerialMode};
@@ -20,7 +20,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -122,7 +121,7 @@ pub(crate) async fn serve(listener: AsyncListener, events: EventSender) {
 /// Between two tries of accepting when the kernel refuses.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-async fn converse(mut stream: BufReader<UnixStream>, peer: Peer, events: EventSender) {
+async fn converse(mut stream: BufReader<AsyncStream>, peer: Peer, events: EventSender) {
     let request = match timeout(LINE_LIMIT, read_request(&mut stream)).await {
         Ok(Some(Ok(request))) => request,
         Ok(Some(Err(fault))) => {
@@ -150,7 +149,9 @@ async fn converse(mut stream: BufReader<UnixStream>, peer: Peer, events: EventSe
     }
 }
 
-async fn read_request(stream: &mut BufReader<UnixStream>) -> Option<Result<MonitorRequest, Fault>> {
+async fn read_request(
+    stream: &mut BufReader<AsyncStream>,
+) -> Option<Result<MonitorRequest, Fault>> {
     let mut line = Vec::new();
     let limit = MONITOR_LINE_BYTES_MAX as u64 + 1;
     let read = (&mut *stream)
@@ -179,7 +180,7 @@ async fn read_request(stream: &mut BufReader<UnixStream>) -> Option<Result<Monit
 
 /// Writes a line; false when the client takes none.
 pub(crate) async fn write_answer(
-    stream: &mut BufReader<UnixStream>,
+    stream: &mut BufReader<AsyncStream>,
     answer: &MonitorAnswer,
 ) -> bool {
     let line = answer.to_line();
@@ -189,7 +190,7 @@ pub(crate) async fn write_answer(
     )
 }
 
-async fn relay_serial(mut stream: BufReader<UnixStream>, mut grant: SerialGrant) {
+async fn relay_serial(mut stream: BufReader<AsyncStream>, mut grant: SerialGrant) {
     if !write_answer(&mut stream, &MonitorAnswer::success()).await {
         return;
     }

@@ -10,6 +10,7 @@ use super::event::{Event, EventSender};
 use super::local_api::write_answer;
 use crate::backend::{BackendError, BackendErrorKind, GuestStream, Vm};
 use microagent_os::clock::{self, Deadline};
+use microagent_os::local_socket::AsyncStream;
 use microagent_types::VsockPort;
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::frame::{Frame, FrameKind};
@@ -18,7 +19,6 @@ use serde_json::Value;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -93,7 +93,7 @@ impl ClosedBy {
 }
 
 /// Opens a session, relays it to its end and says so.
-pub(crate) async fn run(client: BufReader<UnixStream>, grant: SessionGrant, events: EventSender) {
+pub(crate) async fn run(client: BufReader<AsyncStream>, grant: SessionGrant, events: EventSender) {
     let started = clock::monotonic();
     let number = grant.number;
     let tally = Tally::default();
@@ -109,7 +109,7 @@ pub(crate) async fn run(client: BufReader<UnixStream>, grant: SessionGrant, even
 }
 
 async fn relay(
-    mut client: BufReader<UnixStream>,
+    mut client: BufReader<AsyncStream>,
     mut grant: SessionGrant,
     tally: &Tally,
 ) -> ClosedBy {
@@ -152,7 +152,7 @@ async fn relay(
 
 /// A client that the VM is bound to says by its connection that it is still there, also when the guest
 /// has nothing more to say in it. What it still sends is for nobody.
-async fn until_closed(client: &mut BufReader<UnixStream>) {
+async fn until_closed(client: &mut BufReader<AsyncStream>) {
     let mut unread = [0; 1024];
     while client.read(&mut unread).await.is_ok_and(|count| count > 0) {}
 }

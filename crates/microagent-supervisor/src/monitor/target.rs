@@ -6,6 +6,7 @@
 
 use microagent_machine::spec::Mediation;
 use microagent_os::clock::Deadline;
+use microagent_os::local_socket::{AsyncStream, connect_async};
 use microagent_types::MediationTarget;
 use microagent_wire::fault::{Fault, FaultKind, OsError};
 use std::io;
@@ -13,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 /// Until a target must have accepted.
@@ -25,7 +26,7 @@ pub(super) enum TargetStream {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a Unix socket.
-    Unix(UnixStream),
+    Unix(AsyncStream),
 }
 
 impl TargetStream {
@@ -63,9 +64,7 @@ pub(super) async fn dial(target: &MediationTarget) -> io::Result<TargetStream> {
                 }
                 Err(failure)
             }
-            MediationTarget::Unix { path } => {
-                UnixStream::connect(path).await.map(TargetStream::Unix)
-            }
+            MediationTarget::Unix { path } => connect_async(path).await.map(TargetStream::Unix),
         }
     };
     timeout(DIAL_LIMIT, connect)
