@@ -3,7 +3,7 @@
 
 use crate::framework::case::{Case, case};
 use crate::framework::check;
-use crate::framework::dumb_init;
+use crate::framework::dumb_init::{self, Does};
 use crate::framework::workspace::{Lasting, NAME};
 use crate::framework::world::World;
 use anyhow::{Result, ensure};
@@ -31,6 +31,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "dying::a_guest_that_never_says_hello_is_given_up_at_the_deadline",
             never_says_hello,
+        ),
+        case(
+            "dying::a_kernel_that_panics_at_once_fails_the_start_at_once",
+            panics_at_once,
         ),
     ]
 }
@@ -123,7 +127,7 @@ fn frozen(world: &World) -> Result<()> {
 }
 
 fn never_says_hello(world: &World) -> Result<()> {
-    let prefix = dumb_init::prefix(world)?;
+    let prefix = dumb_init::prefix(world, Does::Wait)?;
     let kept = Lasting::create_with(world, prefix.path(), &[], &[])?;
     let finished = kept.line(&["start", "--timeout", SILENCE, NAME]).run()?;
     ensure!(
@@ -138,6 +142,27 @@ fn never_says_hello(world: &World) -> Result<()> {
         finished.took
     );
     kept.is("failed", "guest_unresponsive")?;
+    check::processes_gone(world, kept.home())?;
+    kept.ends_well()
+}
+
+fn panics_at_once(world: &World) -> Result<()> {
+    let prefix = dumb_init::prefix(world, Does::Die)?;
+    let kept = Lasting::create_with(world, prefix.path(), &[], &[])?;
+    let finished = kept.line(&["start", "--json", NAME]).run()?;
+    let told = finished.json()?;
+    // The end of the VM is the failure, and not the silence of its guest.
+    ensure!(
+        !matches!(finished.code, Some(0 | 124) | None),
+        "{:?}: {told:#}",
+        finished.code
+    );
+    kept.is("failed", "vm_died")?;
+    ensure!(
+        kept.console().contains("Kernel panic"),
+        "{}",
+        kept.console()
+    );
     check::processes_gone(world, kept.home())?;
     kept.ends_well()
 }

@@ -1,5 +1,5 @@
 //! An installation whose guests boot and then say nothing: the product's own programs, and an initramfs
-//! whose first process waits for ever.
+//! whose first process waits for ever, or dies at once, which no kernel survives.
 //!
 //! The process is a program of a dozen machine words, and the archive is written here, so that nothing of
 //! the product's is asked to be silent.
@@ -16,8 +16,15 @@ const ADDRESS: u64 = 0x40_0000;
 const HEADERS_BYTES: u64 = 64 + 56;
 const EXECUTABLE: u32 = 0o100_755;
 
+/// What the first process does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Does {
+    Wait,
+    Die,
+}
+
 /// A prefix like the one under test, with that initramfs.
-pub(crate) fn prefix(world: &World) -> Result<TempDir> {
+pub(crate) fn prefix(world: &World, does: Does) -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     for part in ["bin", "libexec"] {
         std::fs::create_dir(folder.path().join(part))?;
@@ -26,7 +33,7 @@ pub(crate) fn prefix(world: &World) -> Result<TempDir> {
             let place = folder.path().join(part).join(entry.file_name());
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with("microagent-guestinit") {
-                std::fs::write(&place, archive(&program()?))?;
+                std::fs::write(&place, archive(&program(does)?))?;
             } else if entry.file_type()?.is_file() {
                 // The programs look for the others beside themselves, so they must lie here.
                 std::fs::copy(entry.path(), &place)?;
@@ -50,14 +57,16 @@ fn link_rest(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `pause()` in a loop.
-fn program() -> Result<Vec<u8>> {
-    let (machine, code): (u16, &[u8]) = match std::env::consts::ARCH {
+/// `pause()` in a loop, or an instruction that there is not.
+fn program(does: Does) -> Result<Vec<u8>> {
+    let (machine, code): (u16, &[u8]) = match (std::env::consts::ARCH, does) {
         // mov eax, 34; syscall; jmp back
-        "x86_64" => (62, &[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]),
+        ("x86_64", Does::Wait) => (62, &[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]),
+        ("x86_64", Does::Die) => (62, &[0x0f, 0x0b]),
         // wfe would do for a kernel; a process branches to itself
-        "aarch64" => (183, &[0x00, 0x00, 0x00, 0x14]),
-        other => anyhow::bail!("no machine words for {other}"),
+        ("aarch64", Does::Wait) => (183, &[0x00, 0x00, 0x00, 0x14]),
+        ("aarch64", Does::Die) => (183, &[0x00, 0x00, 0x00, 0x00]),
+        (other, _) => anyhow::bail!("no machine words for {other}"),
     };
     let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
     elf.resize(16, 0);
