@@ -73,6 +73,10 @@ pub(crate) fn trials(world: &Arc<World>, cases: Vec<Case>) -> Vec<Trial> {
 fn perform(world: &World, case: &Case) -> Result<()> {
     let result = (case.run)(world);
     let left = check::nothing_left(world, world.home());
+    if left.is_err() {
+        // A case that failed must not burden the next one.
+        check::take_away(world);
+    }
     result.and(left)
 }
 

@@ -24,6 +24,17 @@ pub(crate) fn nothing_left(world: &World, home: &Home) -> Result<()> {
     Ok(())
 }
 
+/// Ends and deletes every workspace of the shared home, as far as that goes: it is looked at no more.
+pub(crate) fn take_away(world: &World) {
+    let folder = world.home().state_dir().join("workspaces");
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        for words in [&["kill"][..], &["delete", "--yes"]] {
+            let line = world.microagent().args(words).arg(entry.file_name());
+            let _ = line.run();
+        }
+    }
+}
+
 /// No process of the home is left within one second of now (and its factor here).
 pub(crate) fn processes_gone(world: &World, home: &Home) -> Result<()> {
     let found = settled(world.limit(SETTLE_LIMIT), || {
