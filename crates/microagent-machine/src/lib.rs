@@ -5,12 +5,13 @@
 //! tested cell by cell. It must not learn where facts come from: reading them is a separate, dumb job.
 //! This crate promises nothing to outsiders.
 //!
-//! In reading order: [`state`], [`spec`], [`capability`], [`verb`], [`admission`] and [`plan`],
+//! In reading order: [`state`], [`spec`], [`capability`] and [`capability_table`], [`verb`], [`admission`] and [`plan`],
 //! [`facts`] and [`reconcile`], [`ending`], [`containment`], [`command_line`].
 #![forbid(unsafe_code)]
 
 pub mod admission;
 pub mod capability;
+pub mod capability_table;
 pub mod command_line;
 pub mod containment;
 pub mod ending;
@@ -26,6 +27,7 @@ mod words;
 mod history_tests;
 
 pub use capability::{Accelerator, Capabilities, Capability};
+pub use capability_table::capabilities_of;
 pub use spec::MachineSpec;
 pub use state::State;
 pub use words::UnknownWord;

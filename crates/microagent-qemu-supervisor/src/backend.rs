@@ -8,7 +8,7 @@ use std::rc::Rc;
 use microagent_linux_host::confine::exec::{ConfinedExecError, confined_exec};
 use microagent_linux_host::confine::{observe, plan};
 use microagent_linux_host::user_network;
-use microagent_machine::{Accelerator, Capabilities};
+use microagent_machine::{Accelerator, Capabilities, capabilities_of};
 use microagent_os::process;
 use microagent_supervisor::backend::{
     Backend, BackendError, GuestAddresses, GuestDevice, HostFacts, HostNeeds, HostReady,
@@ -50,21 +50,7 @@ impl Backend for QemuBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            exec: true,
-            connect: true,
-            serial_attach: true,
-            publish: true,
-            nat: true,
-            isolated: true,
-            bridged: false,
-            mediation: true,
-            pause: true,
-            freeze: true,
-            maintenance_boot: true,
-            confinement: true,
-            emulation: true,
-        }
+        capabilities_of(self.name())
     }
 
     fn host_facts(&self, versions: Versions) -> HostFacts {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use microagent_os::dirs::{self, PrivateFolderError};
-use microagent_os::local_socket::{self, AliasError, SOCKET_FOLDER_BYTES_MAX};
+use microagent_os::local_socket::{self, AliasError};
 use microagent_os::{FsError, atomic_file, fs};
 use microagent_types::{AbsPath, Arch, BackendName, DiskName, Sha256Hex, VsockPort, WorkspaceName};
 use sha2::{Digest as _, Sha256};
@@ -353,7 +353,7 @@ impl WorkspacePaths {
         runtime_folder: Option<&Path>,
     ) -> Result<RunPaths, AliasError> {
         let folder = self.run_folder();
-        if folder.as_os_str().len() <= SOCKET_FOLDER_BYTES_MAX {
+        if !local_socket::needs_alias(&folder) {
             return Ok(RunPaths { folder });
         }
         let aliases = local_socket::alias_folder(runtime_folder);
@@ -363,7 +363,7 @@ impl WorkspacePaths {
 
     /// Removes the alias, if this workspace has one. True when there was one.
     pub fn remove_socket_alias(&self, runtime_folder: Option<&Path>) -> Result<bool, FsError> {
-        if self.run_folder().as_os_str().len() <= SOCKET_FOLDER_BYTES_MAX {
+        if !local_socket::needs_alias(&self.run_folder()) {
             return Ok(false);
         }
         let aliases = local_socket::alias_folder(runtime_folder);

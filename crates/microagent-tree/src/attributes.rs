@@ -4,17 +4,10 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::XattrFlags;
 
+use crate::choices::AttributeChoice;
+
 /// Largest list of names and largest value, as the kernel has them.
 const BYTES_MAX: usize = 64 << 10;
-
-/// Which attributes are set by whoever unpacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttributeChoice {
-    /// All that travel.
-    All,
-    /// Only what has no power: `user.*`.
-    User,
-}
 
 fn travels(name: &[u8]) -> bool {
     name.starts_with(b"user.")

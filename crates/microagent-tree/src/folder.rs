@@ -9,6 +9,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+pub use crate::choices::Kind;
+
 /// Flags for a folder that is entered: never through a link.
 pub(crate) const ENTER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -85,19 +87,6 @@ impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A folder.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// Something else.
-    Other,
 }
 
 impl Kind {

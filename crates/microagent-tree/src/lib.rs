@@ -12,12 +12,22 @@
 
 #[cfg(target_os = "linux")]
 mod attributes;
+mod choices;
 #[cfg(target_os = "linux")]
+pub mod folder;
+#[cfg(not(target_os = "linux"))]
+#[path = "absent/folder.rs"]
 pub mod folder;
 #[cfg(target_os = "linux")]
 pub mod pack;
+#[cfg(not(target_os = "linux"))]
+#[path = "absent/pack.rs"]
+pub mod pack;
 pub mod report;
 #[cfg(target_os = "linux")]
+pub mod unpack;
+#[cfg(not(target_os = "linux"))]
+#[path = "absent/unpack.rs"]
 pub mod unpack;
 
 #[cfg(test)]

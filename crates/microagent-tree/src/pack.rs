@@ -14,6 +14,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::attributes;
+pub use crate::choices::{Links, Mounts, PackOptions, PackOwner};
 use crate::folder::{ENTER, Folder};
 use crate::report::{Counts, Notes};
 
@@ -28,44 +29,6 @@ const READ_BYTES: usize = 64 << 10;
 const MADE_UP_BYTES_MAX: usize = 4 << 20;
 /// A block of `st_blocks`, by stat(2).
 const STAT_BLOCK_BYTES: u64 = 512;
-
-/// Who owns what is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackOwner {
-    /// As it is.
-    Kept,
-    /// This user and group.
-    Set(u32, u32),
-}
-
-/// What is done with symbolic links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
-    /// They are packed as links.
-    Kept,
-    /// What they lead to is packed in their place; one that leads nowhere stays a link.
-    Followed,
-}
-
-/// Which file systems are entered below the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mounts {
-    /// All of them.
-    All,
-    /// Those on a disk: not the kernel's own views of itself.
-    Disks,
-}
-
-/// How a tree is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackOptions {
-    /// Whose it becomes.
-    pub owner: PackOwner,
-    /// What becomes of links.
-    pub links: Links,
-    /// Where it ends.
-    pub mounts: Mounts,
-}
 
 /// Packs trees into one archive.
 #[derive(Debug)]

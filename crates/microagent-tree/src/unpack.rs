@@ -14,9 +14,11 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use crate::attributes;
-pub use crate::attributes::AttributeChoice;
+pub use crate::choices::{
+    AttributeChoice, Powers, UnpackError, UnpackOptions, UnpackOwner, Unpacked,
+};
 use crate::folder::Folder;
-use crate::report::{Counts, Notes};
+use crate::report::Counts;
 
 /// Entries of one archive.
 const ENTRIES_MAX: u64 = 16_000_000;
@@ -27,103 +29,6 @@ const LATER_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 1024;
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".microagent-unfinished-";
-
-/// Who owns what is unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnpackOwner {
-    /// As the archive says.
-    Kept,
-    /// This user and group.
-    Set(u32, u32),
-    /// Whoever unpacks.
-    Caller,
-}
-
-/// What becomes of what has power: devices, set-id bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Powers {
-    /// It is made as the archive says.
-    Made,
-    /// Devices and pipes are left out, and set-id bits are taken away.
-    Dropped,
-}
-
-/// How an archive is unpacked.
-#[derive(Debug, Clone, Copy)]
-pub struct UnpackOptions<'a> {
-    /// Whose it becomes.
-    pub owner: UnpackOwner,
-    /// What may be made.
-    pub powers: Powers,
-    /// Which extended attributes are set.
-    pub attributes: AttributeChoice,
-    /// Most bytes of content.
-    pub bytes_max: u64,
-    /// The archive is one file: this is its name, whatever the archive says, and a second entry or
-    /// a folder is refused.
-    pub single: Option<&'a [u8]>,
-    /// Whether the mode and times of `./` are those of the folder itself.
-    pub root_attributes: bool,
-}
-
-/// Why an archive was not unpacked to its end. What was complete stays.
-#[derive(Debug)]
-pub enum UnpackError {
-    /// It can't be read on.
-    Archive(TarError),
-    /// The files can't be written: the disk is full, or broken.
-    Files {
-        /// Which one was being written.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// More than was allowed.
-    TooMuch {
-        /// The bound, in bytes of content or in entries.
-        limit: u64,
-    },
-    /// The caller has had enough.
-    Cancelled,
-}
-
-impl std::fmt::Display for UnpackError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Archive(_) => formatter.write_str("the archive cannot be unpacked"),
-            Self::Files { path, .. } => write!(formatter, "`{path}` cannot be written"),
-            Self::TooMuch { limit } => write!(formatter, "the archive holds more than {limit}"),
-            Self::Cancelled => formatter.write_str("the copy was cancelled"),
-        }
-    }
-}
-
-impl std::error::Error for UnpackError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Archive(error) => Some(error),
-            Self::Files { source, .. } => Some(source),
-            Self::TooMuch { .. } | Self::Cancelled => None,
-        }
-    }
-}
-
-impl From<TarError> for UnpackError {
-    fn from(error: TarError) -> Self {
-        Self::Archive(error)
-    }
-}
-
-/// What unpacking did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unpacked {
-    /// How much.
-    pub counts: Counts,
-    /// What could not be had here, and was left out.
-    pub skipped: Notes,
-    /// What must not be: entries that leave the folder.
-    pub refused: Notes,
-}
 
 /// Unpacks the archive into `folder`. `goes_on` is asked between two entries. What was done is in
 /// `done` also when it fails.

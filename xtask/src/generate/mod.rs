@@ -4,6 +4,7 @@
 //! words that stand there; `--check` fails on a difference, so an undocumented variable or exit
 //! code can't pass. It must not write anything by hand that the sources don't say.
 
+mod capabilities;
 mod environment;
 mod exit_codes;
 mod messages;
@@ -77,6 +78,13 @@ fn pages(places: &Places) -> Result<Vec<Page>> {
         page(
             "environment.md",
             environment::page(&source("crates/microagent-types/src/env_vars.rs")?)?,
+        ),
+        page(
+            "capabilities.md",
+            capabilities::page(
+                &source("crates/microagent-machine/src/capability.rs")?,
+                &source("crates/microagent-machine/src/capability_table.rs")?,
+            )?,
         ),
         page(
             "exit-codes.md",

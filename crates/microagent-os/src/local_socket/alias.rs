@@ -9,7 +9,11 @@ use crate::error::{FsAction, FsError};
 use crate::fs;
 
 /// A folder of sockets with a longer path is reached through an alias.
-pub(super) const SOCKET_FOLDER_BYTES_MAX: usize = 80;
+const SOCKET_FOLDER_BYTES_MAX: usize = 80;
+
+pub(super) fn needs_alias(folder: &Path) -> bool {
+    folder.as_os_str().len() > SOCKET_FOLDER_BYTES_MAX
+}
 
 pub(super) fn alias_folder(runtime_folder: Option<&Path>) -> PathBuf {
     match runtime_folder {

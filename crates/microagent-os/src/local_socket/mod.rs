@@ -35,8 +35,6 @@ pub use platform::{Listener, Stream, pair};
 
 /// Bytes of a socket's path, without the terminator, that every Unix takes.
 pub const SOCKET_PATH_BYTES_MAX: usize = platform::SOCKET_PATH_BYTES_MAX;
-/// A folder of sockets with a longer path is reached through an alias.
-pub const SOCKET_FOLDER_BYTES_MAX: usize = platform::SOCKET_FOLDER_BYTES_MAX;
 
 /// Why a socket is not there.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +128,11 @@ pub enum AliasError {
     /// The calls themselves failed.
     #[error(transparent)]
     Fs(#[from] FsError),
+}
+
+/// Whether sockets in a folder can only be reached through an alias of it.
+pub fn needs_alias(folder: &Path) -> bool {
+    platform::needs_alias(folder)
 }
 
 /// The folder for aliases: below the user's runtime folder, or in `/tmp` with the user's id.

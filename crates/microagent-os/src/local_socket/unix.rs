@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) use super::alias::{SOCKET_FOLDER_BYTES_MAX, alias_folder, remove_alias, short_alias};
+pub(super) use super::alias::{alias_folder, needs_alias, remove_alias, short_alias};
 pub(super) use super::kernel::SOCKET_PATH_BYTES_MAX;
 use super::{Peer, kernel};
 use crate::clock::Deadline;

@@ -18,8 +18,6 @@ use crate::windows::pipes::{self, Instance, Overlap};
 
 /// Characters of a pipe's name.
 pub(super) const SOCKET_PATH_BYTES_MAX: usize = 255;
-/// Every folder of sockets has an alias, since only that gives pipes a name.
-pub(super) const SOCKET_FOLDER_BYTES_MAX: usize = 0;
 const PIPES: &str = r"\\.\pipe";
 /// The pause between two tries of a server whose ends are all taken.
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
@@ -43,6 +41,11 @@ pub struct Stream {
 struct Limits {
     read: Mutex<Option<Duration>>,
     write: Mutex<Option<Duration>>,
+}
+
+/// Only an alias gives pipes a name.
+pub(super) fn needs_alias(_folder: &Path) -> bool {
+    true
 }
 
 pub(super) fn alias_folder(_runtime_folder: Option<&Path>) -> PathBuf {
