@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::counts::{self, Counts};
 use crate::install;
-use crate::kernel::Backend;
 use crate::lab;
 use crate::places::Places;
 use crate::setup;
@@ -67,10 +66,28 @@ pub(crate) enum Choice {
 pub(crate) struct Arguments {
     /// The backend under test
     #[arg(long, default_value = "qemu")]
-    backend: Backend,
+    backend: Engine,
     /// Passed on, for example a part of a case's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
+}
+
+/// A backend whose guests a Linux host can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// QEMU, emulating where it must.
+    Qemu,
+    /// Firecracker, directly or in the lab.
+    Firecracker,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Firecracker => "firecracker",
+        }
+    }
 }
 
 /// Runs the chore.
@@ -94,13 +111,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Installs, runs the cases and counts them. What setup provides must be there.
 pub(crate) fn run_cases(
     places: &Places,
-    backend: Backend,
+    backend: Engine,
     choice: Choice,
     arguments: &[String],
 ) -> Result<Counts> {
     let search_path = match backend {
-        Backend::Qemu => std::env::var_os("PATH").unwrap_or_default(),
-        Backend::Firecracker => search_path_with(&firecracker(places)?)?,
+        Engine::Qemu => std::env::var_os("PATH").unwrap_or_default(),
+        Engine::Firecracker => search_path_with(&firecracker(places)?)?,
     };
     let prefix = installed(places)?;
     let cases = cases(places)?;
@@ -112,7 +129,7 @@ pub(crate) fn run_cases(
         (BACKEND_VARIABLE, OsStr::new(backend.name())),
         ("PATH", search_path.as_os_str()),
     ];
-    let run = if backend == Backend::Firecracker && !runs_here(&prefix, &search_path) {
+    let run = if backend == Engine::Firecracker && !runs_here(&prefix, &search_path) {
         if let Some(obstacle) = lab::obstacle() {
             bail!("KVM is not usable here, and there is no lab: {obstacle}");
         }
@@ -200,7 +217,7 @@ pub(crate) fn search_path_with(program: &Path) -> Result<OsString> {
 pub(crate) fn runs_here(prefix: &Path, search_path: &OsStr) -> bool {
     let report = Run::new(prefix.join("bin/microagent"))
         .args(["doctor", "--json"])
-        .env("MICROAGENT_BACKEND", Backend::Firecracker.name())
+        .env("MICROAGENT_BACKEND", Engine::Firecracker.name())
         .env("PATH", search_path)
         .output();
     let report = report.ok().and_then(|report| {

@@ -103,7 +103,7 @@ pub(crate) fn install(places: &Places, prefix: &Path) -> Result<()> {
     put(&program, &libexec.join(device), MODE_PROGRAM)?;
 
     let arch = Arch::of_this_host()?;
-    for backend in Backend::ALL {
+    for backend in Backend::LINUX {
         let kernel = kernel::ensure(places, backend, arch)?;
         let folder = libexec
             .join("kernels")

@@ -45,14 +45,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     stages.run("3 ends at every crash point", || crashes(&places));
     stages.run("4 guest init, initramfs and kernel", || {
         guest::build(&places)?;
-        for backend in Backend::ALL {
+        for backend in Backend::LINUX {
             kernel::ensure(&places, backend, Arch::of_this_host()?)?;
         }
         Ok(Outcome::default())
     });
     stages.run("5 real guests under QEMU", || {
         with_program(&places, "microagent-e2e", || {
-            Ok(e2e::run_cases(&places, Backend::Qemu, Choice::All, &[])?.into())
+            Ok(e2e::run_cases(&places, e2e::Engine::Qemu, Choice::All, &[])?.into())
         })
     });
     stages.run("6 real guests under Firecracker", || {

@@ -14,7 +14,7 @@ use super::fragments::{self, Options};
 use super::required::Required;
 use super::source::{Source, hex, sha256_of};
 use crate::places::Places;
-use crate::shell::Run;
+use crate::shell::{self, Run};
 
 /// Raised when this file changes what comes out of the same source and configuration.
 const RECIPE: u32 = 1;
@@ -58,7 +58,8 @@ pub(crate) fn build(
 
     let fragment = scratch.join("fragment");
     write(&fragment, fragments::text(merged).as_bytes())?;
-    make(&tree, &output, &scratch.join("resolve.log"), |run| {
+    let goal = Goal::of(arch)?;
+    make(arch, &tree, &output, &scratch.join("resolve.log"), |run| {
         run.env("KCONFIG_ALLCONFIG", &fragment).arg("allnoconfig")
     })?;
     let config = output.join(".config");
@@ -77,19 +78,14 @@ pub(crate) fn build(
 
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     eprintln!("kernel: compiling {version} with {jobs} jobs; this takes some minutes, once");
-    make(&tree, &output, &scratch.join("build.log"), |run| {
-        run.arg(format!("-j{jobs}")).arg("vmlinux")
+    make(arch, &tree, &output, &scratch.join("build.log"), |run| {
+        run.arg(format!("-j{jobs}")).arg(goal.name)
     })?;
 
     let ready = scratch.join("ready");
     make_dir(&ready)?;
     let image = ready.join("Image");
-    Run::new("strip")
-        .arg("--strip-all")
-        .arg("-o")
-        .arg(&image)
-        .arg(output.join("vmlinux"))
-        .ok()?;
+    goal.publish(&output, &image)?;
     std::fs::copy(&config, ready.join("config")).context("cannot keep the configuration")?;
     let record = serde_json::json!({
         "schema": 1,
@@ -114,13 +110,78 @@ pub(crate) fn build(
     Ok(())
 }
 
+/// What the kernel's make is asked for, and what becomes of it.
+struct Goal {
+    name: &'static str,
+    /// Below the output folder.
+    product: &'static str,
+    form: Form,
+}
+
+/// In what form a VMM boots a kernel.
+enum Form {
+    /// An ELF file, whose symbols are of no use to it.
+    Elf,
+    /// The bytes as they lie in memory.
+    Flat,
+}
+
+impl Goal {
+    /// The uncompressed form that VMMs load directly. An error when its tools are missing.
+    fn of(arch: Arch) -> Result<Self> {
+        let compiler = format!("{}gcc", arch.tool_prefix());
+        if !shell::is_on_path(&compiler) {
+            let package = match arch {
+                Arch::Amd64 => "gcc-x86-64-linux-gnu",
+                Arch::Arm64 => "gcc-aarch64-linux-gnu",
+            };
+            bail!("`{compiler}` is not installed; Debian: apt-get install {package}");
+        }
+        Ok(match arch {
+            Arch::Amd64 => Self {
+                name: "vmlinux",
+                product: "vmlinux",
+                form: Form::Elf,
+            },
+            Arch::Arm64 => Self {
+                name: "Image",
+                product: "arch/arm64/boot/Image",
+                form: Form::Flat,
+            },
+        })
+    }
+
+    fn publish(&self, output: &Path, image: &Path) -> Result<()> {
+        let product = output.join(self.product);
+        match self.form {
+            Form::Elf => Run::new("strip")
+                .arg("--strip-all")
+                .arg("-o")
+                .arg(image)
+                .arg(&product)
+                .ok(),
+            Form::Flat => std::fs::copy(&product, image)
+                .map(drop)
+                .with_context(|| format!("cannot copy `{}`", product.display())),
+        }
+    }
+}
+
 /// Runs the kernel's make, niced, with everything fixed that would make two builds differ.
-fn make(tree: &Path, output: &Path, log: &Path, goal: impl FnOnce(Run) -> Run) -> Result<()> {
+fn make(
+    arch: Arch,
+    tree: &Path,
+    output: &Path,
+    log: &Path,
+    goal: impl FnOnce(Run) -> Run,
+) -> Result<()> {
     let run = Run::new("nice")
         .arg("make")
         .arg("-C")
         .arg(tree)
         .arg(format!("O={}", output.display()))
+        .arg(format!("ARCH={}", arch.kernel_name()))
+        .arg(format!("CROSS_COMPILE={}", arch.tool_prefix()))
         .env("KBUILD_BUILD_TIMESTAMP", "1970-01-01 00:00:00 UTC")
         .env("KBUILD_BUILD_USER", "microagent")
         .env("KBUILD_BUILD_HOST", "microagent")

@@ -15,6 +15,7 @@
 
 mod build;
 mod fragments;
+mod machine;
 mod required;
 mod source;
 
@@ -22,9 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::places::Places;
+
+pub(crate) use machine::{Arch, Backend};
 
 /// Arguments of the chore.
 #[derive(Args)]
@@ -32,61 +35,8 @@ pub(crate) struct Arguments {
     /// The backend whose kernel is wanted
     #[arg(default_value = "qemu")]
     backend: Backend,
-    /// The guest's architecture; this host's when left out
+    /// The guest's architecture; when left out the only one of the backend, or else this host's
     arch: Option<Arch>,
-}
-
-/// A backend that has a kernel fragment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Backend {
-    /// QEMU's `microvm` machine.
-    Qemu,
-    /// Firecracker.
-    Firecracker,
-}
-
-impl Backend {
-    /// Every backend whose kernel this chore builds.
-    pub(crate) const ALL: [Self; 2] = [Self::Qemu, Self::Firecracker];
-
-    /// Its name in paths and messages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Qemu => "qemu",
-            Self::Firecracker => "firecracker",
-        }
-    }
-}
-
-/// An architecture, named as images name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Arch {
-    /// 64-bit x86.
-    Amd64,
-}
-
-impl Arch {
-    /// The architecture of this machine.
-    pub(crate) fn of_this_host() -> Result<Self> {
-        match std::env::consts::ARCH {
-            "x86_64" => Ok(Self::Amd64),
-            other => bail!("there is no kernel configuration for `{other}` yet; amd64 has one"),
-        }
-    }
-
-    /// Its name in paths and messages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-        }
-    }
-
-    /// The fragment in `guest/kernel` that is its own.
-    pub(crate) fn fragment(self) -> &'static str {
-        match self {
-            Self::Amd64 => "x86_64.config",
-        }
-    }
 }
 
 /// A finished kernel in the cache.
@@ -100,11 +50,20 @@ pub(crate) struct Kernel {
 
 /// Runs the chore: prints the path of the image.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let backend = arguments.backend;
     let arch = match arguments.arch {
         Some(arch) => arch,
-        None => Arch::of_this_host()?,
+        None => backend.usual_arch()?,
     };
-    let kernel = ensure(&Places::find()?, arguments.backend, arch)?;
+    if !backend.runs(arch) {
+        bail!(
+            "`{}` has no kernel for {}; its guests are {}",
+            backend.name(),
+            arch.name(),
+            backend.arches().map(Arch::name).join(", ")
+        );
+    }
+    let kernel = ensure(&Places::find()?, backend, arch)?;
     println!("{}", kernel.image.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -113,32 +72,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 ///
 /// Two calls at once build once: the second waits for the first.
 pub(crate) fn ensure(places: &Places, backend: Backend, arch: Arch) -> Result<Kernel> {
-    let config = places.kernel_config();
-    let own = format!("{}.config", backend.name());
-    let fragments = ["base.config", arch.fragment(), &own].map(|name| config.join(name));
-    ensure_of(places, arch, &fragments, &config.join("required.toml"))
+    let fragments = fragments_of(places, backend, arch);
+    let path = places.kernel_config().join("required.toml");
+    let required = required::Required::read(&path, arch, Some(backend))?;
+    ensure_fragments(places, arch, &fragments, &required)
 }
 
-/// The same for any configuration: fragments in order, and what must come out of them.
+/// The same as [`ensure`] for any configuration: fragments in order, and what must come out of them.
 pub(crate) fn ensure_of(
     places: &Places,
     arch: Arch,
     fragments: &[PathBuf],
     required: &Path,
 ) -> Result<Kernel> {
+    let required = required::Required::read(required, arch, None)?;
+    ensure_fragments(places, arch, fragments, &required)
+}
+
+fn fragments_of(places: &Places, backend: Backend, arch: Arch) -> [PathBuf; 3] {
+    let config = places.kernel_config();
+    let own = format!("{}.config", backend.name());
+    ["base.config", arch.fragment(), &own].map(|name| config.join(name))
+}
+
+fn ensure_fragments(
+    places: &Places,
+    arch: Arch,
+    fragments: &[PathBuf],
+    required: &required::Required,
+) -> Result<Kernel> {
     let merged = fragments::merge(fragments)?;
     let pinned = source::Source::read(&places.kernel_config().join("source.toml"))?;
     let version = pinned.installed_version()?;
     let folder = places.kernels().join(build::key(&version, arch, &merged));
-    let kernel = Kernel {
-        image: folder.join("Image"),
-        record: folder.join("kernel.json"),
-    };
-    let required = required::Required::read(required, arch)?;
+    let kernel = Kernel::in_folder(&folder);
     if !kernel.image.is_file() {
         let _lock = lock(places)?;
         if !kernel.image.is_file() {
-            build::build(places, &pinned, &version, arch, &merged, &required, &folder)?;
+            build::build(places, &pinned, &version, arch, &merged, required, &folder)?;
         }
     }
     // The list of required options may have grown since the kernel was built.
@@ -146,6 +117,15 @@ pub(crate) fn ensure_of(
         .with_context(|| format!("cannot read the configuration in `{}`", folder.display()))?;
     required.check(&fragments::parse(&resolved)?)?;
     Ok(kernel)
+}
+
+impl Kernel {
+    fn in_folder(folder: &Path) -> Self {
+        Self {
+            image: folder.join("Image"),
+            record: folder.join("kernel.json"),
+        }
+    }
 }
 
 fn lock(places: &Places) -> Result<std::fs::File> {
@@ -167,21 +147,25 @@ fn lock(places: &Places) -> Result<std::fs::File> {
 mod tests {
     use super::*;
 
-    fn merged(backend: Backend) -> fragments::Options {
-        let folder = Places::find().unwrap().kernel_config();
-        let own = format!("{}.config", backend.name());
-        let names = ["base.config", Arch::Amd64.fragment(), &own];
-        fragments::merge(&names.map(|name| folder.join(name))).unwrap()
+    fn merged(backend: Backend, arch: Arch) -> fragments::Options {
+        fragments::merge(&fragments_of(&Places::find().unwrap(), backend, arch)).unwrap()
+    }
+
+    fn every_kernel() -> impl Iterator<Item = (Backend, Arch)> {
+        Backend::ALL
+            .iter()
+            .flat_map(|backend| backend.arches().map(|arch| (*backend, arch)))
     }
 
     #[test]
     fn both_linux_backends_share_one_image() {
+        let merged = |backend| merged(backend, Arch::Amd64);
         assert_eq!(merged(Backend::Qemu), merged(Backend::Firecracker));
     }
 
     #[test]
     fn one_changed_option_is_another_kernel_and_so_is_another_source() {
-        let options = merged(Backend::Qemu);
+        let options = merged(Backend::Qemu, Arch::Amd64);
         let mut changed = options.clone();
         changed.insert("EXT4_FS".to_owned(), "n".to_owned());
         let key = |version, options| build::key(version, Arch::Amd64, options);
@@ -193,11 +177,15 @@ mod tests {
     #[test]
     fn no_fragment_contradicts_what_is_required() {
         let path = Places::find().unwrap().kernel_config();
-        let required = required::Required::read(&path.join("required.toml"), Arch::Amd64).unwrap();
-        // An option that no fragment names may still be selected by one that it does name.
-        for (name, value) in merged(Backend::Qemu) {
-            let single = fragments::Options::from([(name.clone(), value)]);
-            assert!(!required.contradicts(&single), "{name}");
+        for (backend, arch) in every_kernel() {
+            let path = path.join("required.toml");
+            let required = required::Required::read(&path, arch, Some(backend)).unwrap();
+            // An option that no fragment names may still be selected by one that it does name.
+            for (name, value) in merged(backend, arch) {
+                let single = fragments::Options::from([(name.clone(), value)]);
+                let kernel = (backend.name(), arch.name());
+                assert!(!required.contradicts(&single), "{name} of {kernel:?}");
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `required.toml`: the options that a guest kernel must have or must not have, each with a reason.
+//! `required.toml`: the options that a guest kernel must have or must not have, each with a reason;
+//! some for one architecture only (`arch`), some for certain backends (`backends`).
 //!
 //! It exists because an option is lost by a change far away from it, and a guest then fails in a way
 //! that does not name the option. Reading and comparing only; nothing is mended here.
@@ -7,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::Arch;
 use super::fragments::Options;
+use super::{Arch, Backend};
 
 /// The requirements of one architecture.
 #[derive(Debug)]
@@ -24,14 +25,14 @@ struct Requirement {
 }
 
 impl Required {
-    /// Reads the file.
-    pub(crate) fn read(path: &Path, arch: Arch) -> Result<Self> {
+    /// Reads the file. Without a backend, what only some backends require is left out.
+    pub(crate) fn read(path: &Path, arch: Arch, backend: Option<Backend>) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
-        Self::parse(&text, arch).with_context(|| format!("in `{}`", path.display()))
+        Self::parse(&text, arch, backend).with_context(|| format!("in `{}`", path.display()))
     }
 
-    fn parse(text: &str, arch: Arch) -> Result<Self> {
+    fn parse(text: &str, arch: Arch, backend: Option<Backend>) -> Result<Self> {
         let table: toml::Table = text.parse()?;
         let entries = table
             .get("option")
@@ -44,6 +45,11 @@ impl Required {
             let reason =
                 field("reason").with_context(|| format!("option `{name}` has no `reason`"))?;
             if field("arch").is_some_and(|only| only != arch.name()) {
+                continue;
+            }
+            if let Some(only) = entry.get("backends")
+                && !names(only, name)?.any(|name| backend.is_some_and(|own| own.name() == name))
+            {
                 continue;
             }
             options.push(Requirement {
@@ -87,6 +93,17 @@ impl Required {
     }
 }
 
+/// The backends that an option is required for.
+fn names<'a>(list: &'a toml::Value, option: &str) -> Result<impl Iterator<Item = &'a str>> {
+    let known = |name: &str| Backend::ALL.iter().any(|backend| backend.name() == name);
+    let names = list.as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(toml::Value::as_str).collect();
+    if names.is_empty() || !names.iter().all(|name| known(name)) {
+        bail!("`backends` of option `{option}` must list names of backends");
+    }
+    Ok(names.into_iter())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fragments;
@@ -104,14 +121,14 @@ mod tests {
 
     #[test]
     fn what_is_there_passes() {
-        let required = Required::parse(TEXT, Arch::Amd64).unwrap();
+        let required = Required::parse(TEXT, Arch::Amd64, None).unwrap();
         let resolved = fragments::parse("CONFIG_EXT4_FS=y\n").unwrap();
         required.check(&resolved).unwrap();
     }
 
     #[test]
     fn what_is_missing_is_named_with_its_reason() {
-        let required = Required::parse(TEXT, Arch::Amd64).unwrap();
+        let required = Required::parse(TEXT, Arch::Amd64, None).unwrap();
         let resolved = fragments::parse("CONFIG_MODULES=y\n").unwrap();
         let text = required.check(&resolved).unwrap_err().to_string();
         assert!(text.contains("EXT4_FS=y is required (the root disk), the configuration has n"));
@@ -120,7 +137,26 @@ mod tests {
 
     #[test]
     fn an_option_without_a_reason_is_refused() {
-        let error = Required::parse("[[option]]\nname = \"A\"\n", Arch::Amd64).unwrap_err();
+        let error = Required::parse("[[option]]\nname = \"A\"\n", Arch::Amd64, None).unwrap_err();
         assert_eq!(error.to_string(), "option `A` has no `reason`");
+    }
+
+    #[test]
+    fn what_one_backend_requires_is_nothing_to_the_others() {
+        let text = "[[option]]\nname = \"PCI\"\nbackends = [\"apple-vf\"]\nreason = \"its bus\"\n";
+        let required = |backend| Required::parse(text, Arch::Arm64, backend).unwrap();
+        let nothing = Options::new();
+        required(Some(Backend::AppleVf))
+            .check(&nothing)
+            .unwrap_err();
+        required(Some(Backend::Qemu)).check(&nothing).unwrap();
+        required(None).check(&nothing).unwrap();
+    }
+
+    #[test]
+    fn a_misspelt_backend_is_refused() {
+        let text = "[[option]]\nname = \"PCI\"\nbackends = [\"apple\"]\nreason = \"its bus\"\n";
+        let error = Required::parse(text, Arch::Arm64, None).unwrap_err();
+        assert!(error.to_string().contains("`PCI`"), "{error}");
     }
 }

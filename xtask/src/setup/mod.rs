@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn ensure(places: &Places, scope: Scope) -> Result<()> {
     packages::ensure(scope)?;
     programs::ensure(places, scope)?;
-    for backend in Backend::ALL {
+    for backend in Backend::LINUX {
         kernel::ensure(places, backend, Arch::of_this_host()?)?;
     }
     Ok(())

@@ -49,6 +49,9 @@ const PACKAGES: &[(Scope, &str)] = &[
     (Scope::Test, "libcap2-bin"),
     (Scope::Test, "python3"),
     (Scope::Test, "zstd"),
+    // The kernel and guest init of arm64 guests, and a machine that boots them.
+    (Scope::Everything, "gcc-aarch64-linux-gnu"),
+    (Scope::Everything, "qemu-system-arm"),
 ];
 
 /// Installs what is missing.
