@@ -90,7 +90,7 @@ pub(crate) fn install(places: &Places, prefix: &Path) -> Result<()> {
     }
 
     let libexec = prefix.join("libexec");
-    let initramfs = guest::build(places)?;
+    let initramfs = guest::build(places, Arch::of_this_host()?)?;
     let name = initramfs
         .file_name()
         .context("the initramfs has no name")?

@@ -67,7 +67,7 @@ enum Chore {
     /// Build the guest kernel of a backend, or take it from the cache
     Kernel(kernel::Arguments),
     /// Build the guest init and pack the initramfs
-    Guest,
+    Guest(guest::Arguments),
     /// Check the host crates for macOS and Windows, and link the Windows programs
     Cross(cross::Arguments),
     /// Run a command on a Linux host whose KVM works, under emulation
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Chore::Generate(arguments) => generate::run(&arguments),
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
-        Chore::Guest => guest::run(),
+        Chore::Guest(arguments) => guest::run(&arguments),
         Chore::Cross(arguments) => cross::run(&arguments),
         Chore::Lab(arguments) => lab::run(&arguments),
     };

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     stages.run("3 examples of the library", || examples(&places));
     stages.run("3 ends at every crash point", || crashes(&places));
     stages.run("4 guest init, initramfs and kernel", || {
-        guest::build(&places)?;
+        guest::build(&places, Arch::of_this_host()?)?;
         for backend in Backend::LINUX {
             kernel::ensure(&places, backend, Arch::of_this_host()?)?;
         }
@@ -127,7 +127,7 @@ fn crashes(places: &Places) -> Result<Outcome> {
 fn firecracker(places: &Places, choice: Choice) -> Result<Outcome> {
     match e2e::obstacle_to_firecracker(places) {
         Some(reason) => Ok(Outcome::left_out(reason)),
-        None => Ok(e2e::run_cases(places, Backend::Firecracker, choice, &[])?.into()),
+        None => Ok(e2e::run_cases(places, e2e::Engine::Firecracker, choice, &[])?.into()),
     }
 }
 

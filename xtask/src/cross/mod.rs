@@ -10,7 +10,7 @@
 //! `ARCHITECTURE.md`: what is for Linux or for the guest alone is left out, and said. It runs nothing
 //! that it builds, and must not be needed by any other chore.
 
-mod root;
+pub(crate) mod root;
 mod subjects;
 
 use std::path::PathBuf;

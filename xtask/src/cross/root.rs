@@ -14,7 +14,7 @@ use super::subjects::{Subject, System};
 use crate::places::Places;
 use crate::shell::{self, Run};
 
-const MIRROR: &str = "http://deb.debian.org/debian";
+pub(crate) const MIRROR: &str = "http://deb.debian.org/debian";
 const SUITE: &str = "sid";
 const PACKAGES: &[&str] = &[
     "ca-certificates",
@@ -127,21 +127,6 @@ impl Root {
         self.cargo(places, system, words, &[])
     }
 
-    /// The sources of what our crates and the standard library use are fetched outside, where the network
-    /// and its proxies are known.
-    fn fetch(&self, places: &Places, system: System) -> Result<()> {
-        for manifest in [places.root.join("Cargo.toml"), self.folder.join(LIBRARY)] {
-            Run::new(shell::cargo())
-                .args(["fetch", "--quiet", "--locked", "--target", system.target()])
-                .arg("--manifest-path")
-                .arg(manifest)
-                .current_dir(&places.root)
-                .env("RUSTC_BOOTSTRAP", "1")
-                .ok()?;
-        }
-        Ok(())
-    }
-
     fn cargo(
         &self,
         places: &Places,
@@ -149,17 +134,32 @@ impl Root {
         words: Vec<OsString>,
         last: &[&str],
     ) -> Result<()> {
+        let job = Job {
+            target: system.target(),
+            library: "build-std",
+            words,
+            last: last.iter().map(OsString::from).collect(),
+            flags: None,
+            also_seen: Vec::new(),
+        };
+        self.run(places, job)
+            .with_context(|| format!("not every crate is in order for {system}"))
+    }
+
+    /// Runs cargo in the folder; products go where [`target`] says.
+    pub(crate) fn run(&self, places: &Places, job: Job) -> Result<()> {
         let target = target(places);
         std::fs::create_dir_all(&target)
             .with_context(|| format!("cannot make `{}`", target.display()))?;
         let home = cargo_home()?;
-        self.fetch(places, system)?;
+        self.fetch(places, job.target)?;
         // Not all of cargo's home: its programs are those of another toolchain.
         let mut seen = vec![places.root.clone(), home.join("registry")];
         if !target.starts_with(&places.root) {
             seen.push(target.clone());
         }
-        let run = Run::new("unshare")
+        seen.extend(job.also_seen);
+        let mut run = Run::new("unshare")
             .args([
                 "--mount",
                 "--map-root-user",
@@ -186,21 +186,48 @@ impl Root {
             .args([
                 "CC_aarch64_apple_darwin=true",
                 "AR_aarch64_apple_darwin=true",
-            ])
-            .arg("cargo")
-            .args(words)
-            .args([
-                "--offline",
-                "--locked",
-                "-Z",
-                "build-std",
-                "--target",
-                system.target(),
-            ])
-            .args(last);
-        run.ok()
-            .with_context(|| format!("not every crate is in order for {system}"))
+            ]);
+        if let Some(flags) = job.flags {
+            run = run.arg(format!("CARGO_ENCODED_RUSTFLAGS={}", flags.join("\x1f")));
+        }
+        run.arg("cargo")
+            .args(job.words)
+            .args(["--offline", "--locked", "-Z", job.library])
+            .args(["--target", job.target])
+            .args(job.last)
+            .ok()
     }
+
+    /// The sources of what our crates and the standard library use are fetched outside, where the network
+    /// and its proxies are known.
+    fn fetch(&self, places: &Places, target: &str) -> Result<()> {
+        for manifest in [places.root.join("Cargo.toml"), self.folder.join(LIBRARY)] {
+            Run::new(shell::cargo())
+                .args(["fetch", "--quiet", "--locked", "--target", target])
+                .arg("--manifest-path")
+                .arg(manifest)
+                .current_dir(&places.root)
+                .env("RUSTC_BOOTSTRAP", "1")
+                .ok()?;
+        }
+        Ok(())
+    }
+}
+
+/// One call of cargo in the folder.
+pub(crate) struct Job {
+    /// What is compiled for.
+    pub(crate) target: &'static str,
+    /// The unstable option that says which parts of the standard library are built.
+    pub(crate) library: &'static str,
+    /// The command and its options.
+    pub(crate) words: Vec<OsString>,
+    /// What stands behind the options.
+    pub(crate) last: Vec<OsString>,
+    /// The compiler's flags, in place of those of the environment and of configuration files.
+    pub(crate) flags: Option<Vec<String>>,
+    /// Folders that are seen at the same path as outside, besides those of every call.
+    pub(crate) also_seen: Vec<PathBuf>,
 }
 
 /// Where these builds go: another compiler's products than those of the checkout.

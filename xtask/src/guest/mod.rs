@@ -4,14 +4,17 @@
 //! workspace. Three ways to link it, best first: Rust's musl target where it is installed; the GNU
 //! target with musl's C library (`musl-gcc`, a Debian package) and a shim of two functions; the GNU
 //! target with glibc, which is larger than the limit allows for all but the smallest program and
-//! then fails here with the size. It must not know what the guest init does.
+//! then fails here with the size. For another architecture than this machine's see `foreign`.
+//! It must not know what the guest init does.
 
 mod elf;
+mod foreign;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
 use crate::cpio::{self, Content, Entry};
 use crate::kernel::Arch;
@@ -23,28 +26,45 @@ const PROGRAM_BYTES_MAX: usize = 1024 * 1024;
 const PACKAGE: &str = "microagent-guestinit";
 const SHIM: &str = include_str!("libc_shim.c");
 
+/// Arguments of the chore.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The guest's architecture; this host's when left out
+    #[arg(long)]
+    arch: Option<Arch>,
+}
+
 /// How the program gets its C library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Linking {
     MuslTarget,
     MuslLibrary,
     Glibc,
+    /// Made on a machine of another architecture.
+    Foreign,
 }
 
 /// Runs the chore: prints the path of the initramfs.
-pub(crate) fn run() -> Result<ExitCode> {
-    println!("{}", build(&Places::find()?)?.display());
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let arch = match arguments.arch {
+        Some(arch) => arch,
+        None => Arch::of_this_host()?,
+    };
+    println!("{}", build(&Places::find()?, arch)?.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the program and packs it; gives the path of the cpio.
-pub(crate) fn build(places: &Places) -> Result<PathBuf> {
-    let arch = Arch::of_this_host()?;
+pub(crate) fn build(places: &Places, arch: Arch) -> Result<PathBuf> {
     let output = places.target.join("guest");
     std::fs::create_dir_all(&output)
         .with_context(|| format!("cannot make `{}`", output.display()))?;
-    let linking = choose()?;
-    let program = compile(places, linking, &output)?;
+    let (linking, program) = if arch.tool_prefix().is_empty() {
+        let linking = choose()?;
+        (linking, compile(places, linking, &output)?)
+    } else {
+        (Linking::Foreign, foreign::compile(places, arch, &output)?)
+    };
     let bytes =
         std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
     check(&bytes, linking).with_context(|| format!("`{}`", program.display()))?;
@@ -86,13 +106,14 @@ impl Linking {
             Self::MuslTarget => "Rust's musl target",
             Self::MuslLibrary => "the GNU target and musl's C library",
             Self::Glibc => "the GNU target and glibc",
+            Self::Foreign => "the GNU target and musl's C library, for another architecture",
         }
     }
 
     fn target(self) -> String {
         let suffix = match self {
             Self::MuslTarget => "musl",
-            Self::MuslLibrary | Self::Glibc => "gnu",
+            Self::MuslLibrary | Self::Glibc | Self::Foreign => "gnu",
         };
         format!("{}-unknown-linux-{suffix}", std::env::consts::ARCH)
     }
@@ -156,7 +177,7 @@ fn check(program: &[u8], linking: Linking) -> Result<()> {
             linking.name(),
             match linking {
                 Linking::Glibc => "; `cargo xtask setup` installs the smaller musl",
-                Linking::MuslTarget | Linking::MuslLibrary => "",
+                Linking::MuslTarget | Linking::MuslLibrary | Linking::Foreign => "",
             }
         );
     }

@@ -131,10 +131,7 @@ impl Goal {
     fn of(arch: Arch) -> Result<Self> {
         let compiler = format!("{}gcc", arch.tool_prefix());
         if !shell::is_on_path(&compiler) {
-            let package = match arch {
-                Arch::Amd64 => "gcc-x86-64-linux-gnu",
-                Arch::Arm64 => "gcc-aarch64-linux-gnu",
-            };
+            let package = arch.compiler_package();
             bail!("`{compiler}` is not installed; Debian: apt-get install {package}");
         }
         Ok(match arch {

@@ -112,6 +112,14 @@ impl Arch {
         }
     }
 
+    /// Debian's compiler for it, on a machine of another kind.
+    pub(crate) fn compiler_package(self) -> &'static str {
+        match self {
+            Self::Amd64 => "gcc-x86-64-linux-gnu",
+            Self::Arm64 => "gcc-aarch64-linux-gnu",
+        }
+    }
+
     /// What stands before the names of the tools that make programs for it: nothing on a machine of
     /// its own kind.
     pub(crate) fn tool_prefix(self) -> String {
