@@ -66,6 +66,18 @@ fn main() -> ExitCode {
             a_boot_that_fails_keeps_the_workspace_and_names_its_log,
         ),
         (
+            "a_detached_run_leaves_its_workspace_up",
+            a_detached_run_leaves_its_workspace_up,
+        ),
+        (
+            "a_detached_run_whose_boot_fails_keeps_the_workspace",
+            a_detached_run_whose_boot_fails_keeps_the_workspace,
+        ),
+        (
+            "only_a_workspace_at_rest_gives_way_and_only_to_one_that_can_be_made",
+            only_a_workspace_at_rest_gives_way_and_only_to_one_that_can_be_made,
+        ),
+        (
             "a_workspace_lives_from_create_to_delete",
             a_workspace_lives_from_create_to_delete,
         ),
@@ -116,6 +128,16 @@ impl Installed {
             finished.stderr_text()
         );
         without_spans(&filters::stable(&text, self.home.path()))
+    }
+
+    /// Lines typed one after the other, and what each of them said.
+    fn story(&self, lines: &[&[&str]]) -> String {
+        let mut story = String::new();
+        for line in lines {
+            let quoted = self.quoted(&self.does(line));
+            story = format!("{story}$ microagent {}\n{quoted}\n", line.join(" "));
+        }
+        story
     }
 }
 
@@ -271,11 +293,101 @@ fn a_boot_that_fails_keeps_the_workspace_and_names_its_log() {
     installed.assert_tidy();
 }
 
+fn a_detached_run_leaves_its_workspace_up() {
+    let installed = Installed::new();
+    let detached = |flags: &[&'static str], words: &[&'static str]| {
+        let fixed = ["run", "-d", "--profile", "tiny", "--kernel", "kernel"];
+        [&fixed[..], flags, words].concat()
+    };
+    let story = installed.story(&[
+        &detached(&["--name", "web", "--idle"], &["oci:image"]),
+        &["exec", "web", "echo", "hi"],
+        &detached(&["--name", "web"], &["oci:image"]),
+        &detached(&["-it"], &["oci:image"]),
+        &detached(&["--idle"], &["oci:image", "true"]),
+        &["run", "--idle", "oci:image"],
+        &["stop", "web"],
+    ]);
+    insta::assert_snapshot!(story);
+    installed.delete("web");
+
+    let unnamed = installed
+        .does(&detached(&["--json", "--idle"], &["oci:image"]))
+        .expect_code(0)
+        .unwrap();
+    let document: serde_json::Value = serde_json::from_str(&unnamed.stdout_text()).unwrap();
+    let name = document["workspace"]["name"].as_str().unwrap();
+    assert!(name.starts_with("run-"), "{document}");
+    assert_eq!(document["workspace"]["state"], "running");
+    assert!(document["timings"]["bootMs"].is_u64(), "{document}");
+    installed.does(&["kill", name]).expect_code(0).unwrap();
+    installed.delete(name);
+    installed.assert_tidy();
+}
+
+fn a_detached_run_whose_boot_fails_keeps_the_workspace() {
+    let installed = Installed::new();
+    installed.script("fails-to-boot");
+    let failed = installed.run(&["-d", "--name", "web"], &[]).run().unwrap();
+    let text = failed.expect_code(125).unwrap().stderr_text();
+    assert!(
+        text.contains("serial.log") && text.contains("microagent delete web"),
+        "{text}"
+    );
+    assert_eq!(installed.names(), "web\n");
+    installed.delete("web");
+    installed.assert_tidy();
+}
+
+fn only_a_workspace_at_rest_gives_way_and_only_to_one_that_can_be_made() {
+    let installed = Installed::new();
+    installed.create("web");
+    let id = || {
+        let status = installed.does(&["status", "--json", "web"]);
+        let text = status.expect_code(0).unwrap().stdout_text();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        document["id"].as_str().unwrap().to_owned()
+    };
+    let first = id();
+    let create = |image: &'static str| {
+        let flags = ["--profile", "tiny", "--kernel", "kernel", "--idle"];
+        [
+            &["create", "web", "--replace", "--image", image][..],
+            &flags,
+        ]
+        .concat()
+    };
+    let missing = installed.does(&create("oci:nowhere"));
+    missing.expect_code(1).unwrap();
+    assert_eq!(id(), first, "what can't be made replaces nothing");
+
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    let refused = installed.does(&create("oci:image"));
+    insta::assert_snapshot!(installed.quoted(&refused));
+    assert_eq!(id(), first, "a VM is never in the way of a name");
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+
+    installed.does(&create("oci:image")).expect_code(0).unwrap();
+    let second = id();
+    assert_ne!(second, first);
+
+    installed
+        .does(&["quarantine", "web"])
+        .expect_code(0)
+        .unwrap();
+    let marked = installed.does(&create("oci:image"));
+    insta::assert_snapshot!(installed.quoted(&marked));
+    assert_eq!(id(), second, "evidence is not replaced");
+    installed.delete("web");
+    installed.does(&create("oci:image")).expect_code(0).unwrap();
+    installed.delete("web");
+    installed.assert_tidy();
+}
+
 fn a_workspace_lives_from_create_to_delete() {
     let installed = Installed::new();
     installed.create("web");
-    let mut story = String::new();
-    for line in [
+    let story = installed.story(&[
         &[
             "create",
             "web",
@@ -283,7 +395,7 @@ fn a_workspace_lives_from_create_to_delete() {
             "oci:image",
             "--kernel",
             "kernel",
-        ][..],
+        ],
         &["exec", "web", "true"],
         &["start", "web"],
         &["start", "web"],
@@ -303,11 +415,7 @@ fn a_workspace_lives_from_create_to_delete() {
         &["delete", "web"],
         &["delete", "--yes", "web"],
         &["status", "web"],
-    ] {
-        let finished = installed.does(line);
-        let quoted = installed.quoted(&finished);
-        story = format!("{story}$ microagent {}\n{quoted}\n", line.join(" "));
-    }
+    ]);
     insta::assert_snapshot!(story);
     installed.assert_tidy();
 }

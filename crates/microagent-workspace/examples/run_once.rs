@@ -12,7 +12,7 @@ use microagent_workspace::progress::Silent;
 use microagent_workspace::request::NetworkSettings;
 use microagent_workspace::run::{Keep, RunSettings, RunStreams};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
-use microagent_workspace::{Context, Interrupt, Profile, PullSettings, run};
+use microagent_workspace::{Context, Interrupt, NameTaken, Profile, PullSettings, run};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -46,6 +46,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         pull: PullSettings::default(),
         image: image.parse()?,
         name: None,
+        name_taken: NameTaken::default(),
         workload: WorkloadSettings {
             command: words.collect(),
             ..WorkloadSettings::default()

@@ -3,13 +3,14 @@
 use crate::context::Context;
 use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
-use crate::existing;
 use crate::files::{FileSettings, FoundFiles};
 use crate::image_ready::{self, PullSettings, Wanted};
 use crate::interrupt::Interrupt;
 use crate::making::{Lasting, Making, check_interrupt};
+use crate::predecessor::{self, NameTaken};
 use crate::progress::Progress;
 use crate::request::NetworkSettings;
+use crate::supervisor_client::SupervisorProgram;
 use crate::supervisors;
 use crate::workload::{self, SizeSettings, WorkloadSettings};
 use microagent_state::paths::StateDirectory;
@@ -34,6 +35,8 @@ pub enum Idle {
 pub struct CreateSettings {
     /// The workspace's name.
     pub name: WorkspaceName,
+    /// What it means when that is taken.
+    pub name_taken: NameTaken,
     /// The image.
     pub image: ImageSource,
     /// Whether and how its registry is asked.
@@ -82,6 +85,7 @@ pub struct CreateReport {
 ///
 /// let settings = CreateSettings {
 ///     name: "research".parse()?,
+///     name_taken: Default::default(),
 ///     image: "oci:./image".parse()?,
 ///     pull: Default::default(),
 ///     workload: Default::default(),
@@ -107,10 +111,21 @@ pub fn create(
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<CreateReport, WorkspaceError> {
+    let (report, _supervisor) = make(context, settings, progress, interrupt)?;
+    Ok(report)
+}
+
+/// As [`create`]; with the supervisor that did it.
+pub(crate) fn make(
+    context: &Context,
+    settings: &CreateSettings,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<(CreateReport, SupervisorProgram), WorkspaceError> {
     let supervisor = supervisors::choose(context, interrupt)?;
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
-    existing::check_free(context, &settings.name)?;
+    let predecessor = predecessor::check(context, &settings.name, settings.name_taken, interrupt)?;
     let files = FoundFiles::find(&settings.files)?;
     check_interrupt(interrupt)?;
     let disk_size = settings.size.disk_size();
@@ -145,6 +160,7 @@ pub fn create(
             stop_signal: workload.stop_signal,
         }),
         lasting: Lasting::Persistent,
+        predecessor: predecessor.as_ref(),
     };
     let response = making.prepare(progress, interrupt)?;
     drop(hold);
@@ -152,10 +168,11 @@ pub fn create(
         let message = format!("the supervisor told nothing of `{}`", settings.name);
         WorkspaceError::from(Fault::new(FaultKind::Backend, message))
     })?;
-    Ok(CreateReport {
+    let report = CreateReport {
         workspace,
         image_built: image.timings.build_ms.is_some(),
         build_ms: image.timings.build_ms,
         idle_by_image: idle && settings.idle == Idle::No,
-    })
+    };
+    Ok((report, supervisor))
 }

@@ -11,8 +11,13 @@ const SECOND: [&str; 16] = [
     "maple", "meadow", "ridge", "river", "stone", "valley",
 ];
 
+/// A new name; whether it is free shows when it is used.
+pub fn generated_name() -> WorkspaceName {
+    from_random(microagent_os::random::bytes())
+}
+
 /// A name from four random bytes.
-pub(crate) fn from_random(random: [u8; 4]) -> WorkspaceName {
+fn from_random(random: [u8; 4]) -> WorkspaceName {
     let [first, second, high, low] = random;
     let first = FIRST[usize::from(first) % FIRST.len()];
     let second = SECOND[usize::from(second) % SECOND.len()];

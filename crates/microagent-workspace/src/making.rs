@@ -7,6 +7,7 @@ use crate::error::WorkspaceError;
 use crate::files::FoundFiles;
 use crate::image_ready::ReadyImage;
 use crate::interrupt::Interrupt;
+use crate::predecessor::Predecessor;
 use crate::progress::{Phase, PhaseScope, Progress};
 use crate::request::{NetworkSettings, NewWorkspace};
 use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
@@ -50,6 +51,7 @@ pub(crate) struct Making<'a> {
     pub(crate) workload: Option<WorkloadConfig>,
     pub(crate) env: Environment,
     pub(crate) lasting: Lasting,
+    pub(crate) predecessor: Option<&'a Predecessor>,
 }
 
 impl Making<'_> {
@@ -67,6 +69,10 @@ impl Making<'_> {
         }
         let mut request = request(self.context, self.name, Command::Prepare);
         request.config = Some(Box::new(config));
+        check_interrupt(interrupt)?;
+        if let Some(predecessor) = self.predecessor {
+            predecessor.give_way(self.context, self.name, interrupt)?;
+        }
         let owns_files = self.disks.iter().any(DiskSettings::is_owned) || !self.files.is_empty();
         let begun = owns_files.then(|| Begun::begin(&paths)).transpose()?;
         if let Some(begun) = &begun {

@@ -13,10 +13,10 @@ use crate::copy::{self, CopyReport, HostTarget};
 use crate::disks::DiskSettings;
 use crate::error::WorkspaceError;
 use crate::exec::{MonitorLoss, OneSession, in_session};
-use crate::existing;
 use crate::file_session::Door;
 use crate::files::{FileSettings, FoundFiles};
-use crate::generated_name;
+use crate::first_boot::{Bound, FirstBoot};
+use crate::generated_name::generated_name;
 use crate::guest_session::SessionSink;
 use crate::image_ready::{self, PullSettings, ReadyImage, Wanted};
 use crate::interrupt::Interrupt;
@@ -25,28 +25,27 @@ use crate::maintenance::Files;
 use crate::making::{Lasting, Making, check_interrupt, request};
 use crate::monitor_client::monitor_socket;
 use crate::outcome::CommandOutcome;
+use crate::predecessor::{self, NameTaken, Predecessor};
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
 use crate::request::NetworkSettings;
 use crate::supervisor_client::{Supervisor as _, SupervisorProgram, accept};
 use crate::supervisors;
 use crate::workload::{self, SizeSettings, Workload, WorkloadSettings};
-use microagent_os::{clock, random};
+use microagent_os::clock;
 use microagent_rootfs::ImageHold;
-use microagent_state::paths::{Rotation, StateDirectory, WorkspacePaths};
+use microagent_state::paths::{StateDirectory, WorkspacePaths};
 use microagent_types::{
     AbsPath, BackendName, Digest, GuestPath, ImageSource, LabelName, WorkspaceName,
 };
 use microagent_wire::fault::Fault;
 use microagent_wire::guest::service::{ExecRequest, KILL_GRACE_MS_DEFAULT, Service, Tty};
-use microagent_wire::supervisor::request::{Command, Expect, Options, Request};
+use microagent_wire::supervisor::request::{Command, Expect, Request};
 use microagent_wire::supervisor::response::Response;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Until a guest is ready when nothing is said: the supervisor's own limit under emulation.
-const READY_LIMIT: Duration = Duration::from_mins(5);
 /// Until a VM is killed or a workspace deleted.
 const END_LIMIT: Duration = Duration::from_mins(1);
 /// Until a guest has shut down when the workspace is kept.
@@ -71,6 +70,8 @@ pub struct RunSettings {
     pub pull: PullSettings,
     /// The workspace's name; made up when none.
     pub name: Option<WorkspaceName>,
+    /// What it means when that is taken.
+    pub name_taken: NameTaken,
     /// What runs.
     pub workload: WorkloadSettings,
     /// How large it is.
@@ -195,9 +196,10 @@ pub fn run(
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
     leftovers::sweep(context, progress, interrupt);
-    if let Some(name) = &settings.name {
-        existing::check_free(context, name)?;
-    }
+    let predecessor = match &settings.name {
+        Some(name) => predecessor::check(context, name, settings.name_taken, interrupt)?,
+        None => None,
+    };
     let files = FoundFiles::find(&settings.files)?;
     for copy in &settings.copy_out {
         // Where it should go is known to be possible before anything is done for it.
@@ -216,10 +218,7 @@ pub fn run(
     if workload.argv.is_empty() {
         return Err(WorkspaceError::NoCommand);
     }
-    let name = settings
-        .name
-        .clone()
-        .unwrap_or_else(|| generated_name::from_random(random::bytes()));
+    let name = settings.name.clone().unwrap_or_else(generated_name);
     let run = Run {
         context,
         settings,
@@ -228,6 +227,7 @@ pub fn run(
         name,
         image: &image,
         files,
+        predecessor,
     };
     run.perform(&workload, hold, streams, progress, interrupt, began)
 }
@@ -241,6 +241,7 @@ struct Run<'a> {
     name: WorkspaceName,
     image: &'a ReadyImage,
     files: FoundFiles,
+    predecessor: Option<Predecessor>,
 }
 
 impl Run<'_> {
@@ -319,6 +320,7 @@ impl Run<'_> {
                 Keep::Nothing => Lasting::Ephemeral,
                 Keep::Halted => Lasting::Persistent,
             },
+            predecessor: self.predecessor.as_ref(),
         };
         let prepared = making.prepare(progress, interrupt)?;
         Ok(Expect {
@@ -327,46 +329,17 @@ impl Run<'_> {
         })
     }
 
-    /// Boots without a workload. A workspace that never ran is removed again; one whose boot failed
-    /// stays.
+    /// Boots without a workload.
     fn start(&self, expect: Expect, interrupt: &Interrupt) -> Result<Response, WorkspaceError> {
-        let mut request = self.request(Command::Start);
-        request.expect = Some(expect);
-        request.options = Options {
-            client_bound: Some(true),
-            ready_timeout_ms: self.settings.ready_timeout.map(as_ms),
-            ..Options::default()
+        let boot = FirstBoot {
+            context: self.context,
+            supervisor: &self.supervisor,
+            name: &self.name,
+            expect,
+            bound: Bound::ToThisProcess,
+            ready_timeout: self.settings.ready_timeout,
         };
-        let limit = self.settings.ready_timeout.unwrap_or(READY_LIMIT);
-        let asked = check_interrupt(interrupt)
-            .and_then(|()| Ok(self.supervisor.ask(&request, limit, interrupt)?));
-        let response = match asked {
-            Ok(response) if response.ok => return Ok(response),
-            Ok(response) => response,
-            Err(error) => {
-                self.delete(expect);
-                return Err(error);
-            }
-        };
-        let failed = response
-            .workspace
-            .as_ref()
-            .is_some_and(|workspace| workspace.state == "failed");
-        let Err(fault) = accept(response) else {
-            unreachable!("an ok response was returned above")
-        };
-        if !failed {
-            self.delete(expect);
-            return Err(fault.into());
-        }
-        let paths = self.paths();
-        let log = paths.serial_log(Rotation::Current).display().to_string();
-        Err(fault
-            .with_hint(format!(
-                "its log is `{log}`; remove it with: microagent delete {}",
-                self.name
-            ))
-            .into())
+        boot.perform(interrupt)
     }
 
     fn command(
@@ -491,15 +464,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes a workspace whose VM never ran; the error that led here matters more than one of this.
-    fn delete(&self, expect: Expect) {
-        let mut request = self.request(Command::Delete);
-        request.expect = Some(expect);
-        if let Err(error) = self.ask(&request, END_LIMIT, &Interrupt::new()) {
-            tracing::warn!(workspace = %self.name, %error, "an unfinished workspace is left");
-        }
-    }
-
     fn request(&self, command: Command) -> Request {
         request(self.context, &self.name, command)
     }
@@ -524,6 +488,6 @@ pub(crate) fn as_ms(duration: Duration) -> u64 {
     clock::whole_ms(duration)
 }
 
-fn ms_since(began: Instant) -> u64 {
+pub(crate) fn ms_since(began: Instant) -> u64 {
     as_ms(clock::monotonic().duration_since(began))
 }

@@ -41,12 +41,13 @@ pub(super) fn fault(root: &Command, seen: &Seen, error: &clap::Error) -> Fault {
         }
         ErrorKind::ArgumentConflict => {
             let one = one(error, ContextKind::InvalidArg);
-            let other = all(error, ContextKind::PriorArg).join("`, `");
+            let others = all(error, ContextKind::PriorArg);
+            let others: Vec<String> = others.iter().map(|other| flag_only(other)).collect();
             usage(
                 format!(
                     "`{}` cannot be used with `{}`",
                     flag_only(&one),
-                    flag_only(&other)
+                    others.join("`, `")
                 ),
                 format!("leave one of them out: {name} --help"),
             )

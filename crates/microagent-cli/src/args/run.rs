@@ -21,7 +21,7 @@ Examples:
   microagent run --copy-in ./src:/work --copy-out /work/out:./out oci:./image make -C /work
   echo hello | microagent run -i oci-archive:image.tar tr a-z A-Z
   microagent run -it docker-archive:image.tar sh
-  microagent run --timeout 5s --json rootfs:base.tar.gz sleep 60"
+  microagent run -d --name web --publish 8080:80 rootfs:base.tar.gz httpd -f"
 )]
 pub(crate) struct RunArgs {
     /// The image, unless --image gives it; then the command, in place of the image's own
@@ -47,6 +47,18 @@ pub(crate) struct RunArgs {
     /// Copy this out when the command has ended, whatever its code
     #[arg(long, value_name = "GUEST:HOST")]
     pub(crate) copy_out: Vec<CopyOutArg>,
+
+    /// Start the workspace, print its name and return: it stays up
+    #[arg(
+        short,
+        long,
+        conflicts_with_all = ["interactive", "tty", "timeout", "detach_keys", "output_limit", "copy_out", "rm"]
+    )]
+    pub(crate) detach: bool,
+
+    /// Run no workload, with --detach: the workspace stays up for exec
+    #[arg(long, conflicts_with = "entrypoint")]
+    pub(crate) idle: bool,
 
     /// Keep the workspace, halted, after the command
     #[arg(long, conflicts_with = "rm")]

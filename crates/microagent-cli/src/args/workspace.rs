@@ -88,6 +88,10 @@ pub(crate) struct WorkspaceArgs {
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
+    /// Take the place of a workspace of the same name, unless its VM lives or it is quarantined
+    #[arg(long)]
+    pub(crate) replace: bool,
+
     /// A kernel in place of the installed one
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) kernel: Option<PathBuf>,

@@ -32,7 +32,10 @@ pub(crate) fn perform(
     let report =
         created.map_err(|error| Failure::of_library(&error).of_act(Act::Create, &settings.name))?;
     tell(&report, printer);
-    printer.value(|| format!("{}\n", settings.name), || document(&report))?;
+    printer.value(
+        || format!("{}\n", settings.name),
+        || document(&report, Spent::default()),
+    )?;
     Ok(exit_code::DONE)
 }
 
@@ -62,10 +65,12 @@ fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Fa
         labels: new.labels,
         kernel: new.kernel,
         pull: new.pull,
+        name_taken: new.name_taken,
     })
 }
 
-fn tell(report: &CreateReport, printer: &Printer) {
+/// Says what became of the image and the disk.
+pub(super) fn tell(report: &CreateReport, printer: &Printer) {
     let image = report.workspace.image.as_ref();
     if let Some(image) = image
         && let (Some(reference), Some(digest)) = (&image.reference, &image.digest)
@@ -93,7 +98,17 @@ fn tell(report: &CreateReport, printer: &Printer) {
     }
 }
 
-fn document(report: &CreateReport) -> Value {
+/// What a boot took that followed, in milliseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    /// The boot.
+    pub(super) boot_ms: Option<u64>,
+    /// All of it.
+    pub(super) total_ms: Option<u64>,
+}
+
+/// The one document of a create, and of a run that left its workspace up.
+pub(super) fn document(report: &CreateReport, spent: Spent) -> Value {
     json!({
         "workspace": workspace::document(&report.workspace),
         "imageBuilt": report.image_built,
@@ -102,8 +117,8 @@ fn document(report: &CreateReport) -> Value {
             "downloadMs": Value::Null,
             "buildMs": report.build_ms,
             "cloneMs": Value::Null,
-            "bootMs": Value::Null,
-            "totalMs": Value::Null,
+            "bootMs": spent.boot_ms,
+            "totalMs": spent.total_ms,
         },
     })
 }

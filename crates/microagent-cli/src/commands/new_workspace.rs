@@ -11,7 +11,7 @@ use microagent_wire::fault::Fault;
 use microagent_workspace::disks::{DiskSettings, DiskSource};
 use microagent_workspace::request::{MediationSettings, NetworkSettings};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
-use microagent_workspace::{FileSettings, PullSettings};
+use microagent_workspace::{FileSettings, NameTaken, PullSettings};
 
 use super::session::environment;
 use crate::args::{CopyInArg, MediationArg, NetworkArgs, WorkspaceArgs, invalid_text};
@@ -30,6 +30,7 @@ pub(super) struct NewWorkspace {
     pub(super) labels: BTreeMap<LabelName, String>,
     pub(super) kernel: Option<AbsPath>,
     pub(super) pull: PullSettings,
+    pub(super) name_taken: NameTaken,
     /// What is worth saying and stops nothing.
     pub(super) notes: Vec<String>,
 }
@@ -67,6 +68,11 @@ pub(super) fn resolve(args: WorkspaceArgs, command: Vec<String>) -> Result<NewWo
         pull: PullSettings {
             policy: args.pull,
             insecure: args.insecure_registry,
+        },
+        name_taken: if args.replace {
+            NameTaken::Replaced
+        } else {
+            NameTaken::Refused
         },
         notes,
     })

@@ -1,13 +1,14 @@
 //! `run`: one command in a fresh workspace.
 
 mod copied;
+mod detached;
 mod report;
 mod settings;
 
 use microagent_workspace::Interrupt;
 
 use crate::args::RunArgs;
-use crate::error::Failure;
+use crate::error::{Failure, usage};
 use crate::printer::{Format, Printer};
 use crate::progress_bar::ProgressBars;
 use crate::settings::GlobalSettings;
@@ -23,6 +24,16 @@ pub(crate) fn perform(
 }
 
 fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, Failure> {
+    if args.detach {
+        return detached::run(args, global, printer);
+    }
+    if args.idle {
+        let failure = usage(
+            "`--idle` runs no command, and run waits for one",
+            "microagent run --detach --idle IMAGE, or microagent create NAME --image IMAGE --idle",
+        );
+        return Err(failure.into());
+    }
     let plan = settings::resolve(args, printer.format())?;
     let context = global.context()?;
     let interrupt = Interrupt::new();

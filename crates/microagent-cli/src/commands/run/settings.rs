@@ -44,6 +44,7 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
         labels: new.labels,
         kernel: new.kernel,
         pull: new.pull,
+        name_taken: new.name_taken,
         timeout: attachment.timeout,
         ready_timeout: args.ready_timeout.and_then(limit),
         keep: if args.keep {
@@ -70,7 +71,7 @@ fn copy_out(copy: CopyOutArg) -> CopyOut {
 }
 
 /// The first word is the image, unless `--image` gave it; one `--` directly after it is dropped.
-fn image_and_command(
+pub(super) fn image_and_command(
     image: Option<ImageSource>,
     words: Vec<OsString>,
 ) -> Result<(ImageSource, Vec<String>), Fault> {

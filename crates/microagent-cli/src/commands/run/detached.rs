@@ -1,0 +1,85 @@
+//! `run --detach`: a workspace that is made, booted and left to itself.
+
+use microagent_types::Span;
+use microagent_wire::exit_code;
+use microagent_workspace::create::Idle;
+use microagent_workspace::{CreateSettings, Interrupt, generated_name, run_detached};
+use std::time::Duration;
+
+use super::settings::image_and_command;
+use crate::args::RunArgs;
+use crate::commands::create::{self, Spent};
+use crate::commands::new_workspace;
+use crate::commands::session::attachment::limit;
+use crate::error::{Failure, usage};
+use crate::printer::Printer;
+use crate::progress_bar::ProgressBars;
+use crate::settings::GlobalSettings;
+use crate::signals;
+use crate::wording::Act;
+
+/// Prints the name of the workspace when its guest is ready.
+pub(super) fn run(
+    args: RunArgs,
+    global: &GlobalSettings,
+    printer: &Printer,
+) -> Result<u8, Failure> {
+    let ready_timeout = args.ready_timeout.and_then(limit);
+    let settings = resolve(args, printer)?;
+    let context = global.context()?;
+    let interrupt = Interrupt::new();
+    signals::watch(&interrupt)?;
+    let mut progress = ProgressBars::new(printer);
+    let ran = run_detached(
+        &context,
+        &settings,
+        ready_timeout,
+        &mut progress,
+        &interrupt,
+    );
+    drop(progress);
+    let report =
+        ran.map_err(|error| Failure::of_library(&error).of_act(Act::Create, &settings.name))?;
+    create::tell(&report.created, printer);
+    let ready = Span::from(Duration::from_millis(report.boot_ms));
+    printer.note(&format!("`{}` is ready after {ready}", settings.name));
+    let spent = Spent {
+        boot_ms: Some(report.boot_ms),
+        total_ms: Some(report.total_ms),
+    };
+    printer.value(
+        || format!("{}\n", settings.name),
+        || create::document(&report.created, spent),
+    )?;
+    Ok(exit_code::DONE)
+}
+
+fn resolve(mut args: RunArgs, printer: &Printer) -> Result<CreateSettings, Failure> {
+    let (image, command) = image_and_command(args.workspace.image.take(), args.words)?;
+    if args.idle && !command.is_empty() {
+        let failure = usage(
+            "an idle workspace runs no command",
+            "leave out --idle, or run the command later: microagent exec NAME COMMAND",
+        );
+        return Err(failure.into());
+    }
+    let new = new_workspace::resolve(args.workspace, command)?;
+    for note in &new.notes {
+        printer.note(note);
+    }
+    Ok(CreateSettings {
+        name: args.name.unwrap_or_else(generated_name),
+        image,
+        workload: new.workload,
+        idle: if args.idle { Idle::Yes } else { Idle::No },
+        size: new.size,
+        disks: new.disks,
+        files: new.files,
+        network: new.network,
+        hostname: new.hostname,
+        labels: new.labels,
+        kernel: new.kernel,
+        pull: new.pull,
+        name_taken: new.name_taken,
+    })
+}
