@@ -6,12 +6,14 @@ mod both_ways;
 mod bulk;
 mod copies;
 mod crashes;
+mod cut_short;
 mod disks;
 mod durability;
 mod dying;
 mod endings;
 mod full_disk;
 mod host;
+mod in_order;
 mod interrupts;
 mod lifecycle;
 mod mediation;
@@ -44,6 +46,8 @@ pub(crate) fn all() -> Vec<Case> {
         registry::cases(),
         settings::cases(),
         sessions::cases(),
+        in_order::cases(),
+        cut_short::cases(),
         copies::cases(),
         disks::cases(),
         odd_tree::cases(),

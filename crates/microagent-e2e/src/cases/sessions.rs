@@ -4,7 +4,7 @@ use crate::framework::case::{Case, Need, case};
 use crate::framework::workspace::{Lasting, NAME};
 use crate::framework::world::World;
 use anyhow::{Context as _, Result, bail, ensure};
-use microagent_test::cli::{Program, Signal};
+use microagent_test::cli::Program;
 use std::time::{Duration, Instant};
 
 /// How long something that happens at once may take to be seen, on a real processor.
@@ -20,10 +20,6 @@ pub(crate) fn cases() -> Vec<Case> {
         case("sessions::odd_commands_end_as_they_should", odd_commands),
         case("sessions::sixty_four_at_once_and_no_more", crowd),
         case(
-            "sessions::a_client_that_dies_takes_its_command_along",
-            killed,
-        ),
-        case(
             "sessions::a_line_and_the_console_can_be_had",
             connect_and_logs,
         ),
@@ -31,7 +27,8 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-fn running(world: &World) -> Result<Lasting<'_>> {
+/// A workspace that idles.
+pub(super) fn running(world: &World) -> Result<Lasting<'_>> {
     let kept = Lasting::create(world, &[], &[])?;
     kept.does(&["start", NAME])?;
     Ok(kept)
@@ -83,6 +80,48 @@ const ROWS: &[(&[&str], i32, Option<&str>)] = &[
         124,
         None,
     ),
+    // A limit that is not reached says nothing, nor does a signal that is ignored.
+    (&["--timeout", "60s", NAME, "sh", "-c", "exit 6"], 6, None),
+    (
+        &[NAME, "sh", "-c", "trap '' TERM; kill -TERM $$; exit 8"],
+        8,
+        None,
+    ),
+    (
+        &[
+            NAME,
+            "sh",
+            "-c",
+            "for s in CHLD CONT URG WINCH; do kill -$s $$; done; exit 2",
+        ],
+        2,
+        None,
+    ),
+    // What it did before its time was up is not lost.
+    (
+        &[
+            "--timeout",
+            "1s",
+            NAME,
+            "sh",
+            "-c",
+            "echo early; exec sleep 60",
+        ],
+        124,
+        Some("early\n"),
+    ),
+    (
+        &[
+            "--timeout",
+            "1s",
+            NAME,
+            "sh",
+            "-c",
+            "trap 'echo caught; exit 3' TERM; sleep 60 & wait",
+        ],
+        124,
+        Some("caught\n"),
+    ),
     (
         &[NAME, "sh", "-c", "sleep 60 & echo done"],
         0,
@@ -114,6 +153,11 @@ const ROWS: &[(&[&str], i32, Option<&str>)] = &[
     ),
 ];
 
+/// Every signal that ends a process by default, some real-time ones among them.
+const SIGNALS: [i32; 26] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 50, 64,
+];
+
 fn odd_commands(world: &World) -> Result<()> {
     let kept = running(world)?;
     kept.shell("printf '#!/bin/sh\\nexit 5\\n' > /tmp/script; chmod 755 /tmp/script; printf x > /tmp/plain")?;
@@ -123,7 +167,7 @@ fn odd_commands(world: &World) -> Result<()> {
         let line = format!("exit {code}");
         ends(&kept, &[NAME, "--", "sh", "-c", &line], code, Some(""))?;
     }
-    for signal in [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
+    for signal in SIGNALS {
         let line = format!("kill -{signal} $$; sleep 5");
         ends(
             &kept,
@@ -146,6 +190,18 @@ fn odd_commands(world: &World) -> Result<()> {
         "-n",
         "--",
         "\\",
+        "\\n",
+        "%s",
+        "a=b",
+        "~",
+        "{a,b}",
+        "$(false)",
+        "\t\u{7f}",
+        "#",
+        "!!",
+        ";",
+        "&&",
+        "日本",
     ] {
         let shown = format!("{word}|");
         ends(&kept, &[NAME, "--", "printf", "%s|", word], 0, Some(&shown))?;
@@ -190,65 +246,6 @@ fn crowd(world: &World) -> Result<()> {
     }
     kept.does(&["exec", NAME, "true"])?;
     kept.does(&["kill", NAME])?;
-    kept.ends_well()
-}
-
-/// Looks until the guest's shell says so.
-fn until(kept: &Lasting<'_>, world: &World, line: &str, wanted: &str) -> Result<()> {
-    let deadline = Instant::now() + world.limit(SEEN_LIMIT);
-    loop {
-        let said = kept.shell(line)?;
-        if said == wanted {
-            return Ok(());
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "`{line}` says {said:?}, not {wanted:?}"
-        );
-        std::thread::sleep(PAUSE);
-    }
-}
-
-fn killed(world: &World) -> Result<()> {
-    let kept = running(world)?;
-    let words = [
-        "exec",
-        NAME,
-        "--",
-        "sh",
-        "-c",
-        "trap '' HUP; echo up; sleep 4321",
-    ];
-    let client = kept.line(&words).spawn()?;
-    client.wait_for_stdout("up\n")?;
-    client.signal(Signal::KILL)?;
-    until(&kept, world, "pgrep -f 'sleep 432[1]' | wc -l", "0\n")?;
-    // A reader that stops reading stops its own command and nobody else's.
-    let line = format!(
-        "{} exec {NAME} -- yes | sleep 3",
-        world.prefix().join("bin/microagent").display()
-    );
-    let stuck = Program::at("/bin/sh")
-        .of(kept.home())
-        .args(["-c", &line])
-        .spawn()?;
-    kept.does(&["exec", NAME, "true"])?;
-    stuck.finish()?;
-    until(&kept, world, "pgrep -x yes | wc -l", "0\n")?;
-    // The guest reboots in the middle of a session: the session ends, and says so.
-    let words = ["exec", NAME, "--", "sh", "-c", "echo up; sleep 4321"];
-    let lost = kept.line(&words).spawn()?;
-    lost.wait_for_stdout("up\n")?;
-    let _ = kept
-        .line(&["exec", NAME, "--", "sh", "-c", "kill -TERM 1"])
-        .run()?;
-    let finished = lost.finish()?;
-    ensure!(
-        finished.code.is_some_and(|code| code != 0),
-        "{:?}",
-        finished.code
-    );
-    kept.does(&["wait", NAME])?;
     kept.ends_well()
 }
 
