@@ -15,7 +15,7 @@ use crate::places::Places;
 use crate::shell::{self, Run};
 
 /// Every target; the file of a target is `fuzz/fuzz_targets/<name>.rs`.
-const TARGETS: [&str; 4] = ["reference", "document", "tar", "image"];
+const TARGETS: [&str; 6] = ["reference", "document", "tar", "image", "frames", "list"];
 /// What libFuzzer needs to see of a program.
 const COVERAGE: [&str; 5] = [
     "-Cpasses=sancov-module",
@@ -138,7 +138,7 @@ mod tests {
         let error = chosen(&["tra".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no target `tra`, only reference, document, tar, image"
+            "there is no target `tra`, only reference, document, tar, image, frames, list"
         );
         assert_eq!(chosen(&["tar".to_owned()]).unwrap(), ["tar"]);
     }

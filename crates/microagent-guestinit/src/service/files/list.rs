@@ -16,6 +16,11 @@ use std::os::fd::OwnedFd;
 
 /// Entries of one frame.
 const FRAME_ENTRIES_MAX: usize = 256;
+/// Bytes of one frame, a control frame's limit halved: names may be long, and a byte of one can take six.
+const FRAME_BYTES_MAX: usize = 512 << 10;
+const BYTES_OF_A_BYTE_MAX: usize = 6;
+/// What an entry takes beside its names.
+const ENTRY_BYTES_MAX: usize = 512;
 /// Folders inside folders; each costs a descriptor.
 const DEPTH_MAX: u32 = 64;
 /// Entries of one list, whatever is asked.
@@ -41,6 +46,7 @@ pub(crate) fn list(
         connection: &mut connection,
         stops: &stops,
         waiting: Vec::new(),
+        waiting_bytes_max: 0,
         left: limit.min(ENTRIES_MAX),
         is_truncated: false,
     };
@@ -59,6 +65,8 @@ struct Listing<'a> {
     connection: &'a mut Connection,
     stops: &'a dyn Fn() -> bool,
     waiting: Vec<FileEntry>,
+    /// What they take at most as a message.
+    waiting_bytes_max: usize,
     left: u32,
     is_truncated: bool,
 }
@@ -89,8 +97,7 @@ impl Listing<'_> {
                 [path, b"/", name].concat()
             };
             self.left -= 1;
-            self.waiting.push(entry(&path, &status, target));
-            if self.waiting.len() == FRAME_ENTRIES_MAX && !self.send() {
+            if !self.add(entry(&path, &status, target)) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if kind == FileType::Directory && depth > 1 {
@@ -103,7 +110,20 @@ impl Listing<'_> {
         Ok(())
     }
 
+    /// Queues one entry; false when nobody listens any more.
+    fn add(&mut self, entry: FileEntry) -> bool {
+        let names = entry.name.len() + entry.target.as_ref().map_or(0, String::len);
+        let bytes_max = ENTRY_BYTES_MAX + BYTES_OF_A_BYTE_MAX * names;
+        if self.waiting_bytes_max + bytes_max > FRAME_BYTES_MAX && !self.send() {
+            return false;
+        }
+        self.waiting.push(entry);
+        self.waiting_bytes_max += bytes_max;
+        self.waiting.len() < FRAME_ENTRIES_MAX || self.send()
+    }
+
     fn send(&mut self) -> bool {
+        self.waiting_bytes_max = 0;
         let entries = std::mem::take(&mut self.waiting);
         if entries.is_empty() {
             return true;
