@@ -4,8 +4,8 @@
 //! empty unless one of them was given. Nothing parses these lines.
 
 use microagent_types::env_vars::EnvVar;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::error::{Failure, usage};
 use crate::printer::{Format, Paint};
@@ -32,10 +32,10 @@ impl LogFilter {
         *self != Self::Level(0)
     }
 
-    fn build(&self, format: Format) -> Result<EnvFilter, Failure> {
+    fn build(&self, format: Format) -> Result<Targets, Failure> {
         let level = match self {
             Self::Directives(text) => {
-                return EnvFilter::builder().parse(text).map_err(|error| {
+                return text.parse().map_err(|error: ParseError| {
                     let hint = "write it like microagent=debug, or unset it";
                     Failure::Command(
                         usage(
@@ -52,17 +52,18 @@ impl LogFilter {
             Self::Level(2) => LevelFilter::DEBUG,
             Self::Level(_) => LevelFilter::TRACE,
         };
-        Ok(EnvFilter::default().add_directive(level.into()))
+        Ok(Targets::new().with_default(level))
     }
 }
 
 /// Begins to log to stderr. Called once, before the command.
 pub(crate) fn begin(filter: &LogFilter, format: Format, paint: Paint) -> Result<(), Failure> {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter.build(format)?)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(paint == Paint::Ansi)
-        .with_writer(std::io::stderr)
-        .finish();
+        .with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry()
+        .with(filter.build(format)?)
+        .with(lines);
     tracing::subscriber::set_global_default(subscriber)
         .expect("main begins to log once, and nothing else does");
     Ok(())
