@@ -672,6 +672,54 @@ fn a_serial_watcher_sees_what_the_guest_writes_and_the_log_keeps_it() {
     assert_eq!(&line[..10], br#"{"ok":true"#);
 }
 
+#[test]
+fn the_history_is_sent_as_it_grows_and_to_its_end() {
+    let home = Home::new();
+    home.prepare();
+    home.start();
+    let follow = |after: u64| {
+        let mut stream = UnixStream::connect(home.monitor_socket()).unwrap();
+        let request = json!({ "op": "events", "after": after });
+        stream.write_all(format!("{request}\n").as_bytes()).unwrap();
+        std::io::BufReader::new(stream)
+    };
+    let (mut all, mut some) = (follow(0), follow(2));
+    let event = |line: &str| -> Value {
+        let line: Value = serde_json::from_str(line).unwrap();
+        serde_json::from_str(line["event"].as_str().unwrap()).unwrap()
+    };
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut all, &mut first).unwrap();
+    assert_eq!(
+        (&event(&first)["seq"], &event(&first)["type"]),
+        (&json!(1), &json!("created"))
+    );
+    // What comes while it is followed, one of them with nobody who waits for the disk.
+    for _ in 0..3 {
+        session(&home.monitor_socket(), &exec(&["true"]));
+    }
+    ok(home.ask("kill"));
+    let mut rest = String::new();
+    all.read_to_string(&mut rest).unwrap();
+    let sent: Vec<String> = std::iter::once(first.as_str())
+        .chain(rest.lines())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["event"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let stored = std::fs::read_to_string(home.workspace().join("events.jsonl")).unwrap();
+    let stored: Vec<&str> = stored.lines().collect();
+    assert_eq!(sent, stored);
+    let last: Value = serde_json::from_str(sent.last().unwrap()).unwrap();
+    assert_eq!(last["type"], "killed");
+    let mut rest = String::new();
+    some.read_to_string(&mut rest).unwrap();
+    assert_eq!(event(rest.lines().next().unwrap())["seq"], 3);
+}
+
 /// A TCP service that answers each connection with what it was sent, backwards.
 fn reversing_service() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

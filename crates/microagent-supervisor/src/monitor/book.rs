@@ -4,6 +4,7 @@
 
 use super::boot::{BootPlan, Published};
 use super::boot_spec::mac_text;
+use super::history::HistoryGrant;
 use super::maintenance;
 use super::recorder::{Committed, Recorder};
 use crate::backend::{
@@ -17,6 +18,7 @@ use microagent_machine::spec::MachineSpec;
 use microagent_machine::state::{RestingState, State};
 use microagent_machine::verb::PendingVerb;
 use microagent_os::{clock, process};
+use microagent_state::event_log::EventLog;
 use microagent_state::event_record::{Event, EventType, NewEvent};
 use microagent_state::record_store::Stored;
 use microagent_state::runtime_record::{
@@ -288,6 +290,16 @@ impl Book {
     pub(crate) async fn append_later(&mut self, events: Vec<NewEvent>) {
         let events = self.recorded(events);
         drop(self.recorder.commit(None, events).await);
+    }
+
+    /// What is stored of the history, and what will be.
+    pub(crate) fn history(&self, after: u64) -> HistoryGrant {
+        let written = self.recorder.follow();
+        HistoryGrant {
+            log: EventLog::new(&self.paths, self.workspace.id),
+            written,
+            after,
+        }
     }
 
     fn settle(&mut self, committed: Committed) -> Option<Event> {

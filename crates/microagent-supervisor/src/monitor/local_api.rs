@@ -9,6 +9,7 @@
 //! so a client that does not read delays itself only. Peers of another user are closed unheard.
 
 use super::event::{Event, EventSender};
+use super::history::{self, HistoryGrant};
 use super::serial::INPUT_PIECES_MAX;
 use super::sessions::{self, SessionGrant};
 use microagent_os::local_socket::{AsyncListener, AsyncStream, Peer};
@@ -51,6 +52,8 @@ pub(crate) enum Turn {
     Session(SessionGrant),
     /// Relay the console; nothing follows.
     Serial(SerialGrant),
+    /// Send the history; nothing follows.
+    History(HistoryGrant),
 }
 
 /// An admitted attachment to the console.
@@ -145,6 +148,7 @@ async fn converse(mut stream: BufReader<AsyncStream>, peer: Peer, events: EventS
             }
             Turn::Session(grant) => return sessions::run(stream, grant, events).await,
             Turn::Serial(grant) => return relay_serial(stream, grant).await,
+            Turn::History(grant) => return history::relay(stream, grant).await,
         }
     }
 }

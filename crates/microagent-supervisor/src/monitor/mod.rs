@@ -6,7 +6,7 @@
 //! (everything that can happen) and `timers`; then `book` and `recorder` (what is written), `control`
 //! (the guest's connection) with `boot_spec` and `first_boot`, `serial` (its console), `local_api` (other
 //! processes of this user), `sessions`, `publish`, `mediation` with `target`, what is recorded of them in
-//! `traffic`, and what they share: `bridge`, `frame_stream`, `rate`, `start_pipe`, `upkeep`.
+//! `traffic`, `history`, and what they share: `bridge`, `frame_stream`, `rate`, `start_pipe`, `upkeep`.
 
 mod acts;
 mod book;
@@ -19,6 +19,7 @@ mod event;
 mod first_boot;
 mod frame_stream;
 mod guest_words;
+mod history;
 mod joint;
 mod launching;
 mod local_api;

@@ -5,6 +5,7 @@
 //! waits. When the disk is full the VM runs on: the newest record and up to 64 events are kept and
 //! tried again, and `status` says so.
 
+use super::history::{self, Written};
 use microagent_state::event_log::{Durability, EventLog};
 use microagent_state::event_record::{Event, NewEvent};
 use microagent_state::record_store::{self, Stored};
@@ -12,7 +13,7 @@ use microagent_state::{RuntimeRecord, WorkspacePaths};
 use microagent_types::WorkspaceId;
 use std::collections::VecDeque;
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Jobs that wait for the disk.
 const JOBS_MAX: usize = 64;
@@ -32,6 +33,7 @@ pub(crate) struct Committed {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     jobs: mpsc::Sender<Job>,
+    written: broadcast::Sender<Written>,
     thread: JoinHandle<Writer>,
 }
 
@@ -45,9 +47,12 @@ impl Recorder {
     /// Starts the thread.
     pub(crate) fn start(paths: WorkspacePaths, id: WorkspaceId) -> Self {
         let (sender, jobs) = mpsc::channel(JOBS_MAX);
-        let thread = std::thread::spawn(move || Writer::new(paths, id).serve(jobs));
+        let written = history::teller();
+        let told = written.clone();
+        let thread = std::thread::spawn(move || Writer::new(paths, id, told).serve(jobs));
         Self {
             jobs: sender,
+            written,
             thread,
         }
     }
@@ -69,6 +74,11 @@ impl Recorder {
         let old = std::mem::replace(&mut self.thread, thread);
         // The receiver lives until it has received.
         let _ = hand_over.send(old);
+    }
+
+    /// Every line from now on, as it is written.
+    pub(crate) fn follow(&self) -> broadcast::Receiver<Written> {
+        self.written.subscribe()
     }
 
     /// Queues a record and events, record first, and returns what tells when they are on disk. Dropping
@@ -93,17 +103,19 @@ impl Recorder {
 struct Writer {
     paths: WorkspacePaths,
     log: EventLog,
+    told: broadcast::Sender<Written>,
     kept_record: Option<Box<Stored<RuntimeRecord>>>,
     kept_events: VecDeque<NewEvent>,
     unsynced: bool,
 }
 
 impl Writer {
-    fn new(paths: WorkspacePaths, id: WorkspaceId) -> Self {
+    fn new(paths: WorkspacePaths, id: WorkspaceId, told: broadcast::Sender<Written>) -> Self {
         let log = EventLog::new(&paths, id);
         Self {
             paths,
             log,
+            told,
             kept_record: None,
             kept_events: VecDeque::new(),
             unsynced: false,
@@ -136,6 +148,10 @@ impl Writer {
             match self.log.append(event.clone(), Durability::ByType) {
                 Ok(written) => {
                     self.unsynced |= event.kind.may_wait_for_sync();
+                    if self.told.receiver_count() > 0 {
+                        // Nobody is left when the last one has just gone.
+                        let _ = self.told.send(Written::new(&written));
+                    }
                     committed.events.push(written);
                     self.kept_events.pop_front();
                 }

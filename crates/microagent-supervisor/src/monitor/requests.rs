@@ -173,17 +173,14 @@ impl Owner<'_> {
                     client.refuse(Fault::new(FaultKind::NotFound, message));
                 }
             },
-            MonitorOp::Events { .. }
-            | MonitorOp::Halt { .. }
+            MonitorOp::Events { after } => client.grant(Turn::History(self.book.history(after))),
+            MonitorOp::Halt { .. }
             | MonitorOp::Stop { .. }
             | MonitorOp::Kill {}
             | MonitorOp::Pause {}
             | MonitorOp::Resume {}
             | MonitorOp::Quarantine { .. } => {
-                client.refuse(Fault::new(
-                    FaultKind::Unsupported,
-                    "this monitor does not send events; read the history's file",
-                ));
+                unreachable!("acts are taken before")
             }
         }
     }

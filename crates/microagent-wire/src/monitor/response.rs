@@ -116,3 +116,12 @@ pub struct EventLine {
     /// The line without its newline.
     pub event: String,
 }
+
+impl EventLine {
+    /// The line that goes on the socket, newline included.
+    pub fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(self).expect("string keys only");
+        line.push('\n');
+        line
+    }
+}
