@@ -7,6 +7,13 @@
 )]
 
 mod installed;
+#[path = "../../microagent-workspace/examples/work_in_guest.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "an example of the library, whose main is not called here"
+)]
+mod work_in_guest;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -36,6 +43,10 @@ fn main() -> ExitCode {
         (
             "a_vm_lives_for_its_client_while_that_copies_out",
             a_vm_lives_for_its_client_while_that_copies_out,
+        ),
+        (
+            "the_example_of_the_library_works_in_a_guest",
+            the_example_of_the_library_works_in_a_guest,
         ),
         (
             "a_workspace_at_rest_is_copied_to_and_from",
@@ -221,6 +232,42 @@ fn a_vm_lives_for_its_client_while_that_copies_out() {
         .map(|event| event["data"]["number"].as_u64().unwrap())
         .collect();
     assert_eq!(closed, [2, 1], "the copy's session first: {history:#}");
+    installed.delete("web");
+    installed.assert_tidy();
+}
+
+fn the_example_of_the_library_works_in_a_guest() {
+    let installed = Installed::new();
+    let there = guest_folder(&installed).join("work");
+    let work = installed.home.work_dir();
+    fs::create_dir(work.join("folder")).unwrap();
+    fs::write(work.join("folder/a"), "12345").unwrap();
+    fs::write(work.join("folder/b c"), vec![b'x'; 300_000]).unwrap();
+    installed.create("web");
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    let state_dir = installed.home.state_dir();
+    let mut context =
+        microagent_workspace::Context::new(state_dir.as_path().try_into().unwrap()).unwrap();
+    let supervisor = "prefix/libexec/microagent-qemu-supervisor";
+    context.supervisor = Some(installed.home.path().join(supervisor));
+    let written = work_in_guest::work(
+        &context,
+        &"web".parse().unwrap(),
+        &work.join("folder"),
+        &shown(&there).parse().unwrap(),
+        &work.join("out"),
+    )
+    .unwrap();
+    let lines = |bytes: &[u8]| {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let mut lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&written.stdout), ["300000", "5"]);
+    assert_eq!(lines(&written.stderr), ["looking at a", "looking at b c"]);
+    assert_eq!(listing(&work.join("out")), listing(&work.join("folder")));
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
     installed.delete("web");
     installed.assert_tidy();
 }
