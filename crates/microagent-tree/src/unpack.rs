@@ -261,7 +261,7 @@ impl Unpacker<'_> {
         name: &[u8],
         entry: &Entry,
     ) -> Result<(), Refusal> {
-        let (mut at, mut left) = (0u64, self.left);
+        let (mut at, mut written, mut left) = (0u64, 0u64, self.left);
         let limit = self.options.bytes_max;
         tar.content(|content| -> Result<(), Refusal> {
             match content {
@@ -272,12 +272,17 @@ impl Unpacker<'_> {
                         .ok_or(UnpackError::TooMuch { limit })?;
                     write_all(file, bytes, at).map_err(|error| failed(name, error))?;
                     at += bytes.len() as u64;
+                    written = at;
                 }
             }
             Ok(())
         })??;
         self.done.counts.bytes += self.left - left;
         self.left = left;
+        if written == entry.size {
+            // The file is new, so it ends here; to say so would be another act of the file system.
+            return Ok(());
+        }
         // A hole at the end has no byte that was written behind it.
         rustix::fs::ftruncate(file, entry.size).map_err(|error| failed(name, error))
     }
