@@ -157,7 +157,7 @@ fn panics_at_once(world: &World) -> Result<()> {
         "{:?}: {told:#}",
         finished.code
     );
-    kept.is("failed", "vm_died")?;
+    kept.is("failed", "boot_failed")?;
     ensure!(
         kept.console().contains("Kernel panic"),
         "{}",
