@@ -29,6 +29,10 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("lifecycle::two_starts_at_once_make_one_vm", two_starts),
         case(
+            "lifecycle::a_detached_run_takes_the_place_of_another_and_stays_up",
+            detached,
+        ),
+        case(
             "lifecycle::a_program_in_python_needs_the_supervisor_and_nothing_else",
             python,
         )
@@ -117,6 +121,23 @@ fn workload(world: &World) -> Result<()> {
     ensure!(status["exit"]["code"] == 7, "{status:#}");
     kept.console_says(|console| console.contains("on the console"))?;
     fsck::clean(&kept.disk())?;
+    kept.ends_well()
+}
+
+fn detached(world: &World) -> Result<()> {
+    let kept = Lasting::create(world, &[], &[])?;
+    let before = kept.status()?;
+    let image = world.debian_source()?;
+    let flags = ["run", "--detach", "--replace", "--name", NAME];
+    let size = ["--profile", "tiny", "--network", "isolated"];
+    let command = ["sh", "-c", "echo on the console; exec sleep 1000"];
+    let ran = kept.does(&[&flags[..], &size, &[&image], &command].concat())?;
+    ensure!(ran.stdout_text() == format!("{NAME}\n"));
+    let running = kept.is("running", "ready")?;
+    ensure!(running["id"] != before["id"], "{running:#}");
+    kept.console_says(|console| console.contains("on the console"))?;
+    ensure!(kept.shell("echo here")? == "here\n");
+    kept.does(&["stop", NAME])?;
     kept.ends_well()
 }
 
