@@ -24,7 +24,13 @@ use root::Root;
 use subjects::{Subject, System};
 
 /// Windows programs: package and name.
-const WINDOWS_PROGRAMS: &[(&str, &str)] = &[("microagent-cli", "microagent")];
+const WINDOWS_PROGRAMS: &[(&str, &str)] = &[
+    ("microagent-cli", "microagent"),
+    (
+        "microagent-hyperv-supervisor",
+        "microagent-hyperv-supervisor",
+    ),
+];
 
 /// Arguments of the chore.
 #[derive(Args)]
