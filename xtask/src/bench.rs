@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -19,6 +20,9 @@ use crate::shell::{self, Run};
 const PROGRAM: &str = "microagent-bench";
 /// Tells the cases where the product is.
 const PREFIX_VARIABLE: &str = "MICROAGENT_BENCH_PREFIX";
+
+/// For the boots of Firecracker in a lab, two minutes on a machine of their own.
+const IN_LAB_LIMIT: Duration = Duration::from_mins(30);
 
 /// Arguments of the chore.
 #[derive(Args)]
@@ -88,7 +92,7 @@ fn in_lab(
         .chain(arguments.iter().map(OsString::from))
         .collect();
     let environment = [(PREFIX_VARIABLE, prefix.as_os_str()), ("PATH", search_path)];
-    lab::command(&environment, &words)?
+    lab::command(&environment, &words, IN_LAB_LIMIT)?
         .current_dir(&places.root)
         .status()
 }

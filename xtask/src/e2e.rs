@@ -8,6 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -33,6 +34,12 @@ const FACTOR_VARIABLE: &str = "MICROAGENT_E2E_FACTOR";
 const ONLY_VARIABLE: &str = "MICROAGENT_E2E_ONLY";
 /// How much slower the lab is taken to be than a host with KVM.
 const LAB_FACTOR: &str = "8";
+
+/// For every case in the lab.
+const ALL_IN_LAB_LIMIT: Duration = Duration::from_hours(4);
+/// For the essential ones, which take four minutes there on a machine of their own: what hangs must not take
+/// the pipeline with it.
+const ESSENTIAL_IN_LAB_LIMIT: Duration = Duration::from_mins(25);
 
 /// What is particular to Firecracker, in as few boots as will do: the jail, its console and vsock, each way
 /// for it to end, its network, a pause, a quarantine, and what many starts leave behind. The other cases
@@ -139,7 +146,11 @@ pub(crate) fn run_cases(
         if choice == Choice::EssentialInLab {
             of_lab.push((ONLY_VARIABLE, OsStr::new(&only)));
         }
-        lab::command(&[&environment[..], &of_lab].concat(), &words)?
+        let deadline = match choice {
+            Choice::All => ALL_IN_LAB_LIMIT,
+            Choice::EssentialInLab => ESSENTIAL_IN_LAB_LIMIT,
+        };
+        lab::command(&[&environment[..], &of_lab].concat(), &words, deadline)?
     } else {
         eprintln!("the cases run on this host");
         let run = Run::new(&words[0]).args(&words[1..]);

@@ -32,9 +32,6 @@ use crate::shell::{self, Run};
 use folder::LabFolder;
 use script::Command;
 
-/// Seconds for what another chore runs, which may be every case there is.
-const CHORE_DEADLINE: &str = "10800";
-
 /// Arguments of the chore.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -105,9 +102,14 @@ fn run_command(places: &Places, arguments: &RunArguments) -> Result<ExitCode> {
 }
 
 /// A run of this same chore, for chores that need what the command shows.
-pub(crate) fn command(environment: &[(&str, &OsStr)], words: &[OsString]) -> Result<Run> {
-    let mut run =
-        Run::new(std::env::current_exe()?).args(["lab", "run", "--deadline", CHORE_DEADLINE]);
+pub(crate) fn command(
+    environment: &[(&str, &OsStr)],
+    words: &[OsString],
+    deadline: Duration,
+) -> Result<Run> {
+    let seconds = deadline.as_secs().to_string();
+    let own = std::env::current_exe()?;
+    let mut run = Run::new(own).args(["lab", "run", "--deadline", &seconds]);
     for (name, value) in environment {
         run = run
             .arg("--env")
