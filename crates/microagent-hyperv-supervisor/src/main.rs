@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use microagent_hyperv_supervisor::backend::HypervBackend;
 use microagent_hyperv_supervisor::host_compute::HostCompute;
 use microagent_types::env_vars::EnvVar;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is logged when nobody says otherwise: a monitor's log keeps what the VMM says.
-const MONITOR_LOG: &str = "info";
-const REQUEST_LOG: &str = "warn";
+const MONITOR_LOG: LevelFilter = LevelFilter::INFO;
+const REQUEST_LOG: LevelFilter = LevelFilter::WARN;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os()
@@ -23,14 +25,16 @@ fn main() -> ExitCode {
     microagent_supervisor::run(&HypervBackend::new(HostCompute), arguments.into_iter())
 }
 
-fn log_to_stderr(default: &str) {
+fn log_to_stderr(default: LevelFilter) {
     let wanted = EnvVar::Log.read();
-    let filter = wanted
-        .and_then(|words| EnvFilter::try_new(words).ok())
-        .unwrap_or_else(|| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter: Targets = wanted
+        .and_then(|words| words.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(default));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(io::stderr)
+        .with_writer(io::stderr);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .init();
 }
