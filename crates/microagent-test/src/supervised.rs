@@ -111,8 +111,19 @@ impl Supervised {
         request
     }
 
+    /// The answer to a request whose config is changed beforehand.
+    pub fn ask_config(&self, command: &str, change: impl FnOnce(&mut Value)) -> Value {
+        let mut request = self.request(command);
+        change(&mut request["config"]);
+        self.send(&request, &[]).unwrap()
+    }
+
     /// The answer; none when the supervisor ended itself at a point that a test has named.
     pub fn ask_with(&self, command: &str, variables: &[(&str, &str)]) -> Option<Value> {
+        self.send(&self.request(command), variables)
+    }
+
+    fn send(&self, request: &Value, variables: &[(&str, &str)]) -> Option<Value> {
         let mut child = Command::new(&self.supervisor)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
@@ -121,8 +132,7 @@ impl Supervised {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        let request = self.request(command).to_string();
-        stdin.write_all(request.as_bytes()).unwrap();
+        stdin.write_all(request.to_string().as_bytes()).unwrap();
         drop(stdin);
         let output = child.wait_with_output().unwrap();
         if output.status.signal() == Some(SIGABRT) {
