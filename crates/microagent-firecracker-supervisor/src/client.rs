@@ -18,13 +18,16 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use crate::api::{Fault, VersionAnswer};
-use crate::config::Call;
+use crate::config::{Call, START_PATH};
 use crate::version::{FirecrackerVersion, NoVersion};
 
 /// Until the socket is there and takes a connection.
 pub const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 /// Until a call is answered.
 pub const CALL_LIMIT: Duration = Duration::from_secs(2);
+/// The start of the guest: Firecracker answers when the whole machine is made, its kernel in its memory, which on
+/// a busy host takes its time.
+pub const START_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of the longest answer that is taken.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Between two tries of the socket.
@@ -59,7 +62,7 @@ pub enum ApiError {
         text: String,
     },
     /// It did not answer.
-    #[error("Firecracker did not answer `{method} {path}` within {} ms", host_pace::limit(CALL_LIMIT).as_millis())]
+    #[error("Firecracker did not answer `{method} {path}` within {} ms", limit_of(path).as_millis())]
     Silent {
         /// What it was asked.
         method: &'static str,
@@ -136,7 +139,7 @@ impl ApiClient {
 
     /// Makes a call; gives the answer's document.
     pub async fn call(&self, call: &Call) -> Result<Vec<u8>, ApiError> {
-        let exchange = tokio::time::timeout(host_pace::limit(CALL_LIMIT), self.exchange(call));
+        let exchange = tokio::time::timeout(limit_of(&call.path), self.exchange(call));
         let (status, answer) = exchange.await.map_err(|_| ApiError::Silent {
             method: call.method,
             path: call.path.clone(),
@@ -211,6 +214,15 @@ fn fault_text(status: StatusCode, answer: &[u8]) -> String {
         })
         .collect();
     text[..text.floor_char_boundary(FAULT_BYTES_MAX)].to_owned()
+}
+
+/// How long an answer may take on this host.
+fn limit_of(path: &str) -> Duration {
+    host_pace::limit(if path == START_PATH {
+        START_LIMIT
+    } else {
+        CALL_LIMIT
+    })
 }
 
 #[cfg(test)]

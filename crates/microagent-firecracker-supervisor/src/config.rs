@@ -23,6 +23,9 @@ pub const VSOCK_SOCKET: &str = "vsock.sock";
 /// The pipe for the log, in the run folder. On stdout it would mix with the console.
 pub const LOG_PIPE: &str = "vmm.log";
 
+/// Where the guest is let run.
+pub const START_PATH: &str = "/actions";
+
 const GUEST_CID: u32 = 3;
 const BYTES_PER_MIB: u64 = 1 << 20;
 /// Flushes reach the host's disk.
@@ -66,7 +69,7 @@ impl Call {
     /// Lets the guest run.
     pub fn start() -> Self {
         let action_type = "InstanceStart";
-        Self::put("/actions", &Action { action_type })
+        Self::put(START_PATH, &Action { action_type })
     }
 
     /// Stops the vCPUs.

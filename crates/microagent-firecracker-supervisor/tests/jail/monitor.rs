@@ -76,5 +76,6 @@ fn spec(folder: &Path) -> LaunchSpec {
         nic: None,
         confinement: ConfinementDemand::Auto,
         own_pid_namespace: true,
+        engine_record: path("engine.json"),
     }
 }
