@@ -123,7 +123,7 @@ fn an_answer_without_end_is_cut_off() {
 fn garbage_and_an_early_end_break_the_connection() {
     for answer in [&b"no http at all\r\n\r\n"[..], b"HTTP/1.1 204"] {
         answered(answer, async |client| {
-            let error = client.call(&Call::start()).await.unwrap_err();
+            let error = client.call(&Call::pause()).await.unwrap_err();
             assert!(
                 matches!(error, ApiError::Broken { .. } | ApiError::Silent { .. }),
                 "{error}"
