@@ -8,13 +8,13 @@
 //! A client that reads slowly loses nothing and holds nobody up: what it missed is in the file. It judges no
 //! line and leaves out what is no event.
 
+use microagent_os::local_socket::AsyncStream;
 use microagent_state::event_log::{EventLog, ReadFrom};
 use microagent_state::event_record::{Event, LINE_BYTES_MAX};
 use microagent_wire::monitor::response::EventLine;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, WriteHalf};
-use tokio::net::UnixStream;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
 
@@ -60,7 +60,7 @@ pub(crate) struct HistoryGrant {
 }
 
 /// Sends lines until the client is gone or nothing more will be written.
-pub(super) async fn relay(stream: BufReader<UnixStream>, grant: HistoryGrant) {
+pub(super) async fn relay(stream: BufReader<AsyncStream>, grant: HistoryGrant) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let closed = async {
         let mut unread = [0; 64];
@@ -76,7 +76,7 @@ pub(super) async fn relay(stream: BufReader<UnixStream>, grant: HistoryGrant) {
     }
 }
 
-type Client = WriteHalf<BufReader<UnixStream>>;
+type Client = WriteHalf<BufReader<AsyncStream>>;
 
 async fn send(client: &mut Client, mut grant: HistoryGrant) -> io::Result<()> {
     loop {
