@@ -21,7 +21,11 @@ pub(crate) struct Places {
 impl Places {
     /// Resolves them from this program's manifest and the environment.
     pub(crate) fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        // Cargo says where the checkout is that it runs for. The one that this program was built in may
+        // be another: two checkouts that share a target folder share what is built from the same text.
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest
             .parent()
             .context("the xtask folder has no parent")?
             .to_path_buf();
