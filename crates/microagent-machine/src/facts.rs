@@ -59,6 +59,9 @@ pub struct Recorded {
     pub vm_started: bool,
     /// Whether a maintenance boot is recorded.
     pub maintenance: bool,
+    /// Whether a quarantine is in force. It is recorded before anything is cut, and so before the state
+    /// says it.
+    pub quarantined: bool,
 }
 
 /// The runtime record, if it can be read.

@@ -72,6 +72,7 @@ impl World {
                 exit: None,
                 vm_started: false,
                 maintenance: false,
+                quarantined: false,
             },
             quarantine_active: false,
             was_quarantined: false,

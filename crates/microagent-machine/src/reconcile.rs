@@ -139,8 +139,8 @@ fn outcome_without_vm(recorded: Recorded, otherwise: FailReason) -> Outcome {
         _ => {}
     }
     let halt_under_way = match recorded.state {
-        State::Halting => true,
-        State::Quarantined { .. } => recorded.pending == Some(PendingVerb::Halt),
+        State::Halting if !recorded.quarantined => true,
+        State::Halting | State::Quarantined { .. } => recorded.pending == Some(PendingVerb::Halt),
         _ => false,
     };
     match recorded.shutdown {
@@ -152,28 +152,32 @@ fn outcome_without_vm(recorded: Recorded, otherwise: FailReason) -> Outcome {
         }
         _ => {}
     }
-    match recorded.state {
-        State::Quarantined { .. } => kept(State::Quarantined {
+    if recorded.quarantined || matches!(recorded.state, State::Quarantined { .. }) {
+        return kept(State::Quarantined {
             vm: QuarantinedVm::Gone,
             reason: QuarantineReason::VmGone,
-        }),
+        });
+    }
+    match recorded.state {
         State::Starting { .. } if recorded.vm_started => {
             kept(State::failed(FailReason::BootFailed))
         }
         State::Starting { before } => kept(State::Resting(before)),
-        State::Running(_) | State::Paused | State::Halting | State::Resting(_) => {
-            kept(match (recorded.exit, recorded.shutdown) {
-                (Some(WorkloadEnd::Success), _) => State::stopped(StopReason::WorkloadExited),
-                (Some(WorkloadEnd::Failure), _) => State::failed(FailReason::WorkloadFailed),
-                (None, Some(shutdown)) if shutdown.cause == ShutdownCause::Guest => {
-                    State::stopped(StopReason::GuestPoweredOff)
-                }
-                (None, _) if recorded.state == State::Halting => {
-                    State::failed(FailReason::HaltInterrupted)
-                }
-                (None, _) => State::failed(otherwise),
-            })
-        }
+        State::Running(_)
+        | State::Paused
+        | State::Halting
+        | State::Quarantined { .. }
+        | State::Resting(_) => kept(match (recorded.exit, recorded.shutdown) {
+            (Some(WorkloadEnd::Success), _) => State::stopped(StopReason::WorkloadExited),
+            (Some(WorkloadEnd::Failure), _) => State::failed(FailReason::WorkloadFailed),
+            (None, Some(shutdown)) if shutdown.cause == ShutdownCause::Guest => {
+                State::stopped(StopReason::GuestPoweredOff)
+            }
+            (None, _) if recorded.state == State::Halting => {
+                State::failed(FailReason::HaltInterrupted)
+            }
+            (None, _) => State::failed(otherwise),
+        }),
     }
 }
 

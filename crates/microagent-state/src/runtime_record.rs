@@ -529,6 +529,10 @@ impl RuntimeRecord {
             }),
             vm_started,
             maintenance: self.maintenance.is_some(),
+            quarantined: self
+                .quarantine
+                .as_ref()
+                .is_some_and(|quarantine| quarantine.active),
         })
     }
 

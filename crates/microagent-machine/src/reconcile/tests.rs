@@ -34,6 +34,7 @@ fn recorded(state: State) -> Recorded {
         exit: None,
         vm_started: false,
         maintenance: false,
+        quarantined: false,
     }
 }
 
@@ -61,17 +62,16 @@ fn every_recorded() -> Vec<Recorded> {
     for pending in pendings {
         for shutdown in [None, Some(HALT_CLEAN), Some(HALT_UNCLEAN), Some(GUEST)] {
             for exit in [None, Some(WorkloadEnd::Success), Some(WorkloadEnd::Failure)] {
-                for (vm_started, maintenance) in
-                    [(false, false), (false, true), (true, false), (true, true)]
-                {
+                for flags in 0..8_u8 {
                     for state in every_state() {
                         all.push(Recorded {
                             state,
                             pending,
                             shutdown,
                             exit,
-                            vm_started,
-                            maintenance,
+                            vm_started: flags & 1 != 0,
+                            maintenance: flags & 2 != 0,
+                            quarantined: flags & 4 != 0,
                         });
                     }
                 }
@@ -229,6 +229,30 @@ fn row_8_a_halt_that_the_guest_reported_is_halted() {
         ..recorded(QUARANTINED)
     };
     assert_eq!(becomes(quarantined), (State::HALTED, Release::Released));
+}
+
+#[test]
+fn a_quarantine_that_was_cut_off_before_the_state_said_it_holds_all_the_same() {
+    let gone = State::Quarantined {
+        vm: QuarantinedVm::Gone,
+        reason: QuarantineReason::VmGone,
+    };
+    for state in [RUNNING, State::Paused, State::Halting, STARTING] {
+        let marked = Recorded {
+            quarantined: true,
+            ..recorded(state)
+        };
+        assert_eq!(becomes(marked), (gone, Release::Kept), "{state:?}");
+        let killed = Recorded {
+            pending: Some(PendingVerb::Kill),
+            ..marked
+        };
+        let killed = becomes(killed);
+        assert_eq!(
+            killed,
+            (State::stopped(StopReason::Killed), Release::Released)
+        );
+    }
 }
 
 #[test]
@@ -449,7 +473,8 @@ fn a_quarantine_is_released_only_by_halt_stop_or_kill() {
                 ..
             })
         );
-        if released && matches!(recorded.state, State::Quarantined { .. }) {
+        let in_force = recorded.quarantined || matches!(recorded.state, State::Quarantined { .. });
+        if released && in_force {
             let verbs = [PendingVerb::Halt, PendingVerb::Stop, PendingVerb::Kill];
             assert!(recorded.pending.is_some_and(|verb| verbs.contains(&verb)));
         }
