@@ -156,10 +156,15 @@ fn a_monitor_that_is_cut_off_during_a_quarantine_leaves_nothing_open() {
             inspected["quarantine"]["active"], true,
             "{point}: {inspected:#}"
         );
-        assert_ne!(inspected["vm"]["alive"], true, "{point}: {inspected:#}");
-        let process = format!("/proc/{pid}/stat");
-        let is_gone = std::fs::read_to_string(process).map_or(true, |stat| stat.contains(") Z"));
-        assert!(is_gone, "{point}: the VM lives");
+        if inspected["vm"]["alive"] == true {
+            // As above, the other way round: there were fewer records, and the quarantine went to its end.
+            assert!(!point.starts_with("monitor.quarantine_step"), "{point}");
+        } else {
+            let process = format!("/proc/{pid}/stat");
+            let stat = std::fs::read_to_string(process);
+            let is_gone = stat.map_or(true, |stat| stat.contains(") Z"));
+            assert!(is_gone, "{point}: the VM lives");
+        }
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{point}");
         assert!(UnixStream::connect(&guest).is_err(), "{point}");
         let (mut client, mut dialled) = connections;
