@@ -108,8 +108,8 @@ pub(crate) fn command(
     deadline: Duration,
 ) -> Result<Run> {
     let seconds = deadline.as_secs().to_string();
-    let own = std::env::current_exe()?;
-    let mut run = Run::new(own).args(["lab", "run", "--deadline", &seconds]);
+    // By this name it is the program that runs, also when a build has put another one in its place.
+    let mut run = Run::new("/proc/self/exe").args(["lab", "run", "--deadline", &seconds]);
     for (name, value) in environment {
         run = run
             .arg("--env")

@@ -78,7 +78,17 @@ where
     // The other side may be gone already, which is what is wanted.
     let _ = second_in.shutdown().await;
     let _ = first_in.shutdown().await;
+    // A socket that is closed while it holds unread bytes is a broken one for its other end, and the device
+    // between guest and monitor then never tells the guest: its command would run on for nobody.
+    if closed_by == Side::First {
+        let _ = timeout(LAST_BYTES_LIMIT, discard(&mut second_out)).await;
+    }
     closed_by
+}
+
+async fn discard<R: AsyncRead + Unpin>(source: &mut R) {
+    let mut unread = vec![0; BUFFER_BYTES];
+    while source.read(&mut unread).await.is_ok_and(|count| count > 0) {}
 }
 
 async fn carry<R, W>(source: &mut R, destination: &mut W, count: &Cell<u64>) -> Stopped
