@@ -113,6 +113,7 @@ where
 mod tests {
     use super::{BUFFER_BYTES, Side, Tally, bridge};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::net::UnixStream;
 
     #[tokio::test]
     async fn bytes_of_both_sides_arrive_and_are_counted() {
@@ -157,6 +158,27 @@ mod tests {
         let (_, received) = tokio::join!(bridge(first, second, &tally), peers);
         assert_eq!(received, 100_000);
         assert_eq!(tally.from_second.get(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_side_hears_that_the_other_has_gone_although_nobody_read_what_it_said() {
+        let (first, first_peer) = UnixStream::pair().unwrap();
+        let (second, mut second_peer) = UnixStream::pair().unwrap();
+        let tally = Tally::default();
+        let peers = async move {
+            // As much as sockets and bridge hold.
+            let chunk = [7; BUFFER_BYTES];
+            let silence = std::time::Duration::from_millis(100);
+            while tokio::time::timeout(silence, second_peer.write(&chunk))
+                .await
+                .is_ok()
+            {}
+            drop(first_peer);
+            second_peer.read(&mut [0; 1]).await
+        };
+        let (side, heard) = tokio::join!(bridge(first, second, &tally), peers);
+        assert_eq!(side, Side::First);
+        assert_eq!(heard.unwrap(), 0, "an end, and no broken connection");
     }
 
     #[tokio::test]
