@@ -106,7 +106,7 @@ pub(crate) fn command(
     environment: &[(&str, &OsStr)],
     words: &[OsString],
     deadline: Duration,
-) -> Result<Run> {
+) -> Run {
     let seconds = deadline.as_secs().to_string();
     // By this name it is the program that runs, also when a build has put another one in its place.
     let mut run = Run::new("/proc/self/exe").args(["lab", "run", "--deadline", &seconds]);
@@ -115,7 +115,7 @@ pub(crate) fn command(
             .arg("--env")
             .arg(format!("{name}={}", value.to_string_lossy()));
     }
-    Ok(run.arg("--").args(words))
+    run.arg("--").args(words)
 }
 
 /// Why there can be no lab on this machine; none when there can.

@@ -86,8 +86,14 @@ where
     closed_by
 }
 
+/// Reads what waits to be read, and what comes behind that, to the end. Where nothing waits there is
+/// nothing to do.
 async fn discard<R: AsyncRead + Unpin>(source: &mut R) {
     let mut unread = vec![0; BUFFER_BYTES];
+    let waiting = timeout(Duration::ZERO, source.read(&mut unread)).await;
+    if !matches!(waiting, Ok(Ok(count)) if count > 0) {
+        return;
+    }
     while source.read(&mut unread).await.is_ok_and(|count| count > 0) {}
 }
 
@@ -167,7 +173,7 @@ mod tests {
         let tally = Tally::default();
         let peers = async move {
             // As much as sockets and bridge hold.
-            let chunk = [7; BUFFER_BYTES];
+            let chunk = vec![7; BUFFER_BYTES];
             let silence = std::time::Duration::from_millis(100);
             while tokio::time::timeout(silence, second_peer.write(&chunk))
                 .await
