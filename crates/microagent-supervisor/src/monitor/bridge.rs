@@ -26,6 +26,15 @@ pub(crate) enum Side {
     Second,
 }
 
+/// What becomes of what the second side has said and the first has not read, once the first has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is read to its end, within a limit, so that the second side hears of an end and of no break.
+    ReadOut,
+    /// It is left: the second side goes as well.
+    Left,
+}
+
 /// What has been carried so far; whoever holds it sees it grow.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -44,7 +53,7 @@ enum Stopped {
 
 /// Joins two streams until one ends, and says which. Cancel by dropping: both are closed then, when
 /// they were given and not lent.
-pub(crate) async fn bridge<A, B>(first: A, second: B, tally: &Tally) -> Side
+pub(crate) async fn bridge<A, B>(first: A, second: B, unread: Unread, tally: &Tally) -> Side
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -80,7 +89,7 @@ where
     let _ = first_in.shutdown().await;
     // A socket that is closed while it holds unread bytes is a broken one for its other end, and the device
     // between guest and monitor then never tells the guest: its command would run on for nobody.
-    if closed_by == Side::First {
+    if closed_by == Side::First && unread == Unread::ReadOut {
         let _ = timeout(LAST_BYTES_LIMIT, discard(&mut second_out)).await;
     }
     closed_by
@@ -117,7 +126,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{BUFFER_BYTES, Side, Tally, bridge};
+    use super::{BUFFER_BYTES, Side, Tally, Unread, bridge};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
     use tokio::net::UnixStream;
 
@@ -126,7 +135,7 @@ mod tests {
         let (first, mut first_peer) = duplex(64);
         let (second, mut second_peer) = duplex(64);
         let tally = Tally::default();
-        let joint = bridge(first, second, &tally);
+        let joint = bridge(first, second, Unread::ReadOut, &tally);
         let peers = async move {
             first_peer.write_all(b"forth").await.unwrap();
             let mut heard = [0; 5];
@@ -161,7 +170,7 @@ mod tests {
             rest.len()
         };
         let tally = Tally::default();
-        let (_, received) = tokio::join!(bridge(first, second, &tally), peers);
+        let (_, received) = tokio::join!(bridge(first, second, Unread::ReadOut, &tally), peers);
         assert_eq!(received, 100_000);
         assert_eq!(tally.from_second.get(), 100_000);
     }
@@ -182,7 +191,7 @@ mod tests {
             drop(first_peer);
             second_peer.read(&mut [0; 1]).await
         };
-        let (side, heard) = tokio::join!(bridge(first, second, &tally), peers);
+        let (side, heard) = tokio::join!(bridge(first, second, Unread::ReadOut, &tally), peers);
         assert_eq!(side, Side::First);
         assert_eq!(heard.unwrap(), 0, "an end, and no broken connection");
     }
@@ -202,7 +211,7 @@ mod tests {
         };
         let tally = Tally::default();
         tokio::select! {
-            _ = bridge(first, second, &tally) => panic!("nobody has closed"),
+            _ = bridge(first, second, Unread::ReadOut, &tally) => panic!("nobody has closed"),
             () = write => {}
         }
         drop(second_peer);

@@ -5,7 +5,7 @@
 //! lengths. What is the monitor's business: how many there are, who opened them, when they end, and
 //! that they can be severed at once.
 
-use super::bridge::{BUFFER_BYTES, Side, Tally, bridge};
+use super::bridge::{BUFFER_BYTES, Side, Tally, Unread, bridge};
 use super::event::{Event, EventSender};
 use super::local_api::write_answer;
 use crate::backend::{BackendError, BackendErrorKind, GuestStream, Vm};
@@ -133,7 +133,13 @@ async fn relay(
         return ClosedBy::Client;
     }
     let joint = async {
-        match bridge(&mut client, guest, tally).await {
+        // A VM that is bound to this client ends with it: there is nobody left to be told.
+        let unread = if grant.bound {
+            Unread::Left
+        } else {
+            Unread::ReadOut
+        };
+        match bridge(&mut client, guest, unread, tally).await {
             Side::First => ClosedBy::Client,
             Side::Second => {
                 if grant.bound {

@@ -2,7 +2,7 @@
 //! reads and writes in turns.
 
 use super::{Extras, Tally, join};
-use crate::monitor::bridge::{Side, bridge};
+use crate::monitor::bridge::{Side, Unread, bridge};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -185,7 +185,7 @@ async fn a_plain_bridge_stops_for_good_there() {
     let (target, peer) = duplex(100 << 10);
     let tally = Tally::default();
     let received = tokio::select! {
-        side = bridge(device(64 << 10), target, &tally) => panic!("{side:?} has ended"),
+        side = bridge(device(64 << 10), target, Unread::ReadOut, &tally) => panic!("{side:?} has ended"),
         received = lags(peer) => received,
     };
     assert!(received < BULK_BYTES / 2, "{received}");
