@@ -2,7 +2,6 @@
 
 use microagent_types::Span;
 use microagent_wire::exit_code;
-use microagent_workspace::create::Idle;
 use microagent_workspace::{CreateReport, CreateSettings, Interrupt, create};
 use serde_json::{Value, json};
 
@@ -49,24 +48,7 @@ fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Fa
     })?;
     let command = guest_words(args.command).collect::<Result<Vec<String>, _>>()?;
     let new = new_workspace::resolve(args.workspace, command)?;
-    for note in &new.notes {
-        printer.note(note);
-    }
-    Ok(CreateSettings {
-        name,
-        image,
-        workload: new.workload,
-        idle: if args.idle { Idle::Yes } else { Idle::No },
-        size: new.size,
-        disks: new.disks,
-        files: new.files,
-        network: new.network,
-        hostname: new.hostname,
-        labels: new.labels,
-        kernel: new.kernel,
-        pull: new.pull,
-        name_taken: new.name_taken,
-    })
+    Ok(new.into_create(name, image, args.idle, printer))
 }
 
 /// Says what became of the image and the disk.

@@ -6,16 +6,18 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use microagent_types::label::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
-use microagent_types::{AbsPath, DiskContent, DiskSpec, LabelName, WorkspaceName};
+use microagent_types::{AbsPath, DiskContent, DiskSpec, ImageSource, LabelName, WorkspaceName};
 use microagent_wire::fault::Fault;
+use microagent_workspace::create::Idle;
 use microagent_workspace::disks::{DiskSettings, DiskSource};
 use microagent_workspace::request::{MediationSettings, NetworkSettings};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
-use microagent_workspace::{FileSettings, NameTaken, PullSettings};
+use microagent_workspace::{CreateSettings, FileSettings, NameTaken, PullSettings};
 
 use super::session::environment;
 use crate::args::{CopyInArg, MediationArg, NetworkArgs, WorkspaceArgs, invalid_text};
 use crate::error::{Failure, usage};
+use crate::printer::Printer;
 use crate::settings::absolute;
 
 /// What a new workspace is, but for its name and image.
@@ -33,6 +35,36 @@ pub(super) struct NewWorkspace {
     pub(super) name_taken: NameTaken,
     /// What is worth saying and stops nothing.
     pub(super) notes: Vec<String>,
+}
+
+impl NewWorkspace {
+    /// Says what is worth saying; the rest is for a workspace that outlives this command.
+    pub(super) fn into_create(
+        self,
+        name: WorkspaceName,
+        image: ImageSource,
+        idle: bool,
+        printer: &Printer,
+    ) -> CreateSettings {
+        for note in &self.notes {
+            printer.note(note);
+        }
+        CreateSettings {
+            name,
+            image,
+            workload: self.workload,
+            idle: if idle { Idle::Yes } else { Idle::No },
+            size: self.size,
+            disks: self.disks,
+            files: self.files,
+            network: self.network,
+            hostname: self.hostname,
+            labels: self.labels,
+            kernel: self.kernel,
+            pull: self.pull,
+            name_taken: self.name_taken,
+        }
+    }
 }
 
 /// Resolves the shared flags; `command` stands in place of the image's.

@@ -2,7 +2,6 @@
 
 use microagent_types::Span;
 use microagent_wire::exit_code;
-use microagent_workspace::create::Idle;
 use microagent_workspace::{CreateSettings, Interrupt, generated_name, run_detached};
 use std::time::Duration;
 
@@ -64,22 +63,6 @@ fn resolve(mut args: RunArgs, printer: &Printer) -> Result<CreateSettings, Failu
         return Err(failure.into());
     }
     let new = new_workspace::resolve(args.workspace, command)?;
-    for note in &new.notes {
-        printer.note(note);
-    }
-    Ok(CreateSettings {
-        name: args.name.unwrap_or_else(generated_name),
-        image,
-        workload: new.workload,
-        idle: if args.idle { Idle::Yes } else { Idle::No },
-        size: new.size,
-        disks: new.disks,
-        files: new.files,
-        network: new.network,
-        hostname: new.hostname,
-        labels: new.labels,
-        kernel: new.kernel,
-        pull: new.pull,
-        name_taken: new.name_taken,
-    })
+    let name = args.name.unwrap_or_else(generated_name);
+    Ok(new.into_create(name, image, args.idle, printer))
 }
