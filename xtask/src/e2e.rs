@@ -32,6 +32,8 @@ const BACKEND_VARIABLE: &str = "MICROAGENT_E2E_BACKEND";
 const FACTOR_VARIABLE: &str = "MICROAGENT_E2E_FACTOR";
 /// Tells them which cases alone are wanted.
 const ONLY_VARIABLE: &str = "MICROAGENT_E2E_ONLY";
+/// Tells them where the library's examples are.
+const EXAMPLES_VARIABLE: &str = "MICROAGENT_E2E_EXAMPLES";
 /// How much slower the lab is taken to be than a host with KVM.
 const LAB_FACTOR: &str = "8";
 
@@ -128,12 +130,14 @@ pub(crate) fn run_cases(
     };
     let prefix = installed(places)?;
     let cases = cases(places)?;
+    let examples = examples(places)?;
     let words: Vec<OsString> = std::iter::once(cases.into_os_string())
         .chain(arguments.iter().map(OsString::from))
         .collect();
     let environment = [
         (PREFIX_VARIABLE, prefix.as_os_str()),
         (BACKEND_VARIABLE, OsStr::new(backend.name())),
+        (EXAMPLES_VARIABLE, examples.as_os_str()),
         ("PATH", search_path.as_os_str()),
     ];
     let run = if backend == Engine::Firecracker && !runs_here(&prefix, &search_path) {
@@ -178,6 +182,16 @@ fn cases(places: &Places) -> Result<PathBuf> {
         .current_dir(&places.root)
         .ok()?;
     Ok(places.target.join("release").join(PROGRAM))
+}
+
+/// The folder of the library's examples, built as the tests of the workspace build them, so that the pipeline
+/// compiles nothing twice.
+fn examples(places: &Places) -> Result<PathBuf> {
+    Run::new(shell::cargo())
+        .args(["build", "--quiet", "--workspace", "--example", "hello"])
+        .current_dir(&places.root)
+        .ok()?;
+    Ok(places.target.join("debug/examples"))
 }
 
 /// Why Firecracker's cases can't run on this machine; none when they can.

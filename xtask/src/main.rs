@@ -60,6 +60,8 @@ enum Chore {
     Fuzz(fuzz::Arguments),
     /// Build release programs and put them under a prefix
     Install(install::Arguments),
+    /// Remove what `install` put under a prefix, and nothing else
+    Uninstall(install::Arguments),
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
     Tidy,
     /// Write the reference pages that code already knows
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Chore::Setup(arguments) => setup::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Install(arguments) => install::run(&arguments),
+        Chore::Uninstall(arguments) => install::run_uninstall(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Check => check::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),

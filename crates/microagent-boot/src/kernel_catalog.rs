@@ -1,4 +1,5 @@
-//! `kernel.json`: what is known of a kernel image, beside the image.
+//! `kernel.json`: what is known of a kernel image, beside the image; `pinned.json`: where the images of a release
+//! are.
 
 use microagent_types::{Sha256Hex, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,35 @@ pub struct KernelRecord {
     pub installed_at: Option<Timestamp>,
 }
 
+/// The list of a release's kernels, for an installation that does not bring them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct PinnedList {
+    /// Each backend and architecture at most once; the first counts.
+    pub(crate) kernels: Vec<PinnedEntry>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct PinnedEntry {
+    /// A backend's name; one that is unknown here is passed over.
+    pub(crate) backend: String,
+    /// An architecture's name, likewise.
+    pub(crate) arch: String,
+    /// Where the image is.
+    pub(crate) url: String,
+    /// What it must hash to.
+    pub(crate) sha256: Sha256Hex,
+    /// Its version, when it is known.
+    #[serde(default)]
+    pub(crate) version: Option<String>,
+}
+
 /// The source of a kernel that came with this installation.
 pub const SOURCE_DEFAULT: &str = "default";
 /// The source of a kernel that a person installed from a file.
 pub const SOURCE_FILE: &str = "file";
+/// The source of a kernel that a person installed from an address.
+pub const SOURCE_URL: &str = "url";
 /// The schema that this release reads and writes.
 pub const SCHEMA: u32 = 1;
 /// Largest `kernel.json`, in bytes.

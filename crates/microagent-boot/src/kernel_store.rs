@@ -16,9 +16,11 @@
 use crate::hash::sha256_of;
 use crate::kernel_catalog::{
     CatalogError, IMAGE_BYTES_MAX, KernelRecord, RECORD_BYTES_MAX, SCHEMA, SOURCE_DEFAULT,
-    SOURCE_FILE,
+    SOURCE_FILE, SOURCE_URL,
 };
+use crate::kernel_download::{DownloadError, KernelUrl, Patience, Watch, fetch};
 use crate::kernel_format::{HEAD_BYTES, KernelFormat};
+use crate::kernel_manifest::{ManifestError, PinnedKernel};
 use crate::search_path::SearchPath;
 use microagent_os::clone_file::{Sharing, clone_file};
 use microagent_os::{FsAction, FsError, atomic_file, clock, dirs, fs};
@@ -95,6 +97,17 @@ pub enum KernelError {
         /// For which architecture.
         arch: Arch,
     },
+    /// A kernel did not come from its address.
+    #[error("cannot fetch the kernel `{url}`")]
+    Download {
+        /// Where it should come from, without what may be secret in it.
+        url: String,
+        /// Why.
+        source: DownloadError,
+    },
+    /// The list of this release's kernels can't be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// A file can't be read or written.
     #[error(transparent)]
     File(#[from] FsError),
@@ -172,35 +185,138 @@ pub fn install_file(
     backend: BackendName,
     arch: Arch,
 ) -> Result<(InstalledKernel, bool), KernelError> {
-    let format_refused = || KernelError::Format {
-        path: file.to_owned(),
-        backend,
-        arch,
+    let source = Source {
+        image: file,
+        shown: file,
+        expected,
     };
-    let mut head = [0; HEAD_BYTES];
-    let count = fs::read_at(&fs::open(file)?, &mut head, 0)
-        .map_err(|error| FsError::new(FsAction::Read, file, error))?;
-    if KernelFormat::of(&head[..count]) != Some(KernelFormat::needed(backend, arch)) {
-        return Err(format_refused());
-    }
-    // A file beyond every bound is no kernel either.
-    let actual = sha256_of(file, IMAGE_BYTES_MAX)?.ok_or_else(format_refused)?;
-    if let Some(expected) = expected
-        && expected != actual
-    {
-        return Err(KernelError::Sum {
-            path: file.to_owned(),
-            actual,
-        });
-    }
-    let record = KernelRecord {
-        schema: SCHEMA,
-        version: None,
-        sha256: actual,
-        source: SOURCE_FILE.to_owned(),
-        installed_at: None,
-    };
+    let record = source.checked(backend, arch, SOURCE_FILE)?;
     replace(folder, file, record)
+}
+
+/// Installs the kernel that has this SHA-256 from an address, in place of whatever is there. Whether that
+/// changed anything. What is installed with this sum already is not fetched again.
+///
+/// # Errors
+/// When it does not come whole, has another SHA-256, is no kernel for the backend, or can't be written.
+/// Nothing is replaced then; a download that broke is gone on with by the next call.
+pub fn install_url(
+    folder: &Path,
+    url: &KernelUrl,
+    expected: Sha256Hex,
+    backend: BackendName,
+    arch: Arch,
+    watch: &mut dyn Watch,
+) -> Result<(InstalledKernel, bool), KernelError> {
+    let pinned = PinnedKernel {
+        url: url.clone(),
+        sha256: expected,
+        version: None,
+    };
+    from_url(folder, &pinned, SOURCE_URL, backend, arch, watch)
+}
+
+/// Installs the kernel that this release names, as the default one.
+///
+/// # Errors
+/// As for [`install_url`].
+pub fn install_pinned(
+    folder: &Path,
+    pinned: &PinnedKernel,
+    backend: BackendName,
+    arch: Arch,
+    watch: &mut dyn Watch,
+) -> Result<(InstalledKernel, bool), KernelError> {
+    from_url(folder, pinned, SOURCE_DEFAULT, backend, arch, watch)
+}
+
+fn from_url(
+    folder: &Path,
+    pinned: &PinnedKernel,
+    source: &'static str,
+    backend: BackendName,
+    arch: Arch,
+    watch: &mut dyn Watch,
+) -> Result<(InstalledKernel, bool), KernelError> {
+    // A damaged record is what a person installs again for.
+    if let Ok(Some(installed)) = read_installed(folder)
+        && installed.source == source
+        && installed.sha256 == pinned.sha256
+        && actual_sha256(&installed)? == Some(pinned.sha256)
+    {
+        return Ok((installed, false));
+    }
+    let shown = pinned.url.shown();
+    let fetched = fetch(
+        folder,
+        &pinned.url,
+        pinned.sha256,
+        Patience::ORDINARY,
+        watch,
+    )
+    .map_err(|source| KernelError::Download {
+        url: shown.clone(),
+        source,
+    })?;
+    let source = Source {
+        image: fetched.path(),
+        shown: Path::new(&shown),
+        expected: Some(pinned.sha256),
+    }
+    .checked(backend, arch, source)?;
+    let record = KernelRecord {
+        version: pinned.version.clone(),
+        ..source
+    };
+    replace(folder, fetched.path(), record)
+}
+
+/// A kernel that did not come with the installation.
+struct Source<'a> {
+    image: &'a Path,
+    /// Where it came from, for messages.
+    shown: &'a Path,
+    expected: Option<Sha256Hex>,
+}
+
+impl Source<'_> {
+    /// Its record, when it is the expected one and the backend can boot it.
+    fn checked(
+        &self,
+        backend: BackendName,
+        arch: Arch,
+        source: &str,
+    ) -> Result<KernelRecord, KernelError> {
+        let file = self.image;
+        let format_refused = || KernelError::Format {
+            path: self.shown.to_owned(),
+            backend,
+            arch,
+        };
+        let mut head = [0; HEAD_BYTES];
+        let count = fs::read_at(&fs::open(file)?, &mut head, 0)
+            .map_err(|error| FsError::new(FsAction::Read, file, error))?;
+        if KernelFormat::of(&head[..count]) != Some(KernelFormat::needed(backend, arch)) {
+            return Err(format_refused());
+        }
+        // A file beyond every bound is no kernel either.
+        let actual = sha256_of(file, IMAGE_BYTES_MAX)?.ok_or_else(format_refused)?;
+        if let Some(expected) = self.expected
+            && expected != actual
+        {
+            return Err(KernelError::Sum {
+                path: self.shown.to_owned(),
+                actual,
+            });
+        }
+        Ok(KernelRecord {
+            schema: SCHEMA,
+            version: None,
+            sha256: actual,
+            source: source.to_owned(),
+            installed_at: None,
+        })
+    }
 }
 
 /// What an installed image really hashes to; `None` when it is larger than any kernel.

@@ -252,6 +252,7 @@ fn words(phase: Phase) -> &'static str {
         Phase::Clone => "cloning the disk",
         Phase::Boot => "booting",
         Phase::Copy => "copying",
+        Phase::Kernel => "fetching the kernel",
     }
 }
 

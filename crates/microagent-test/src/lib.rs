@@ -11,6 +11,7 @@ pub mod cli;
 pub mod crash;
 pub mod fake_backend;
 pub mod fake_guest;
+pub mod file_server;
 pub mod filters;
 pub mod fsck;
 pub mod home;

@@ -5,7 +5,7 @@ use microagent_boot::search_path::SearchPath;
 use microagent_types::{AbsPath, BackendName};
 use microagent_wire::supervisor::request::{Channel, Initiator};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Settings of one program's use of the library. Making one touches nothing.
 #[derive(Debug, Clone)]
@@ -39,5 +39,20 @@ impl Context {
             },
             search_path: SearchPath::of_this_program()?,
         })
+    }
+
+    /// A context for a program that lies elsewhere than the installation: the parts are found beside this
+    /// `microagent` command, for example `/usr/bin/microagent`. Whether it is there shows at the first use.
+    pub fn of_installation(command: &Path, state_dir: AbsPath) -> Self {
+        Self {
+            state_dir,
+            backend: None,
+            supervisor: None,
+            initiator: Initiator {
+                channel: Channel::Library,
+                subject: None,
+            },
+            search_path: SearchPath::beside(command),
+        }
     }
 }

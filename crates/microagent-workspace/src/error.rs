@@ -3,6 +3,7 @@
 use crate::guest_session::SessionError;
 use crate::workload::ImageValueError;
 use microagent_boot::initramfs::InitramfsError;
+use microagent_boot::kernel_download::DownloadError;
 use microagent_boot::kernel_store::KernelError;
 use microagent_os::FsError;
 use microagent_os::local_socket::AliasError;
@@ -155,6 +156,26 @@ impl WorkspaceError {
                 | KernelError::Differs { .. }
                 | KernelError::Sum { .. } => FaultKind::Integrity,
                 KernelError::Format { .. } => FaultKind::Usage,
+                KernelError::Manifest(_) => FaultKind::Integrity,
+                KernelError::Download { source, .. } => match source {
+                    DownloadError::Sum { .. } | DownloadError::TooLarge { .. } => {
+                        FaultKind::Integrity
+                    }
+                    DownloadError::Status {
+                        status: 404 | 410, ..
+                    } => FaultKind::NotFound,
+                    DownloadError::Status {
+                        status: 401 | 403, ..
+                    } => FaultKind::Denied,
+                    DownloadError::Busy => FaultKind::Busy,
+                    DownloadError::Cancelled => FaultKind::Interrupted,
+                    DownloadError::File(error) => kind_of_file_error(error),
+                    DownloadError::Client(_) | DownloadError::Thread(_) => FaultKind::Internal,
+                    DownloadError::Broken { .. }
+                    | DownloadError::Short { .. }
+                    | DownloadError::Status { .. }
+                    | DownloadError::TooSlow => FaultKind::Unavailable,
+                },
                 KernelError::File(error) => kind_of_file_error(error),
             },
             Self::Initramfs(error) => match error {
@@ -198,21 +219,25 @@ impl WorkspaceError {
                 }
                 _ => None,
             },
-            Self::Kernel(KernelError::Missing { .. }) => {
-                Some("put a kernel beside the installation with: cargo xtask install".to_owned())
-            }
+            Self::Kernel(KernelError::Missing { backend, .. }) => Some(format!(
+                "build one in a checkout and install it: microagent kernel install --backend {backend} \
+                 --from \"$(cargo xtask kernel {backend})\""
+            )),
+            Self::Kernel(KernelError::Download { source, .. }) => source.hint().map(str::to_owned),
             Self::Kernel(KernelError::Sum { .. }) => Some(
                 "nothing is replaced; get the file again, or give the sum that it has".to_owned(),
             ),
             Self::Kernel(KernelError::Format { backend, .. }) => Some(format!(
-                "nothing is replaced; build one with: cargo xtask kernel --backend {backend}"
+                "nothing is replaced; build one with: cargo xtask kernel {backend}"
             )),
             Self::Kernel(KernelError::Record { path, .. }) => Some(format!(
                 "remove `{}`; the next use installs it again",
                 path.display()
             )),
             Self::Initramfs(InitramfsError::Missing { .. }) | Self::NoSupervisor { .. } => Some(
-                "install all parts with: cargo xtask install; then: microagent doctor".to_owned(),
+                "the command alone is a part of microagent; in its checkout: cargo xtask install --prefix ~/.local; \
+                 then: ~/.local/bin/microagent doctor"
+                    .to_owned(),
             ),
             Self::DiskTooSmall { needed, .. } => Some(format!(
                 "--disk-size {}M, or a larger --profile",

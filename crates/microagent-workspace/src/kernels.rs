@@ -5,12 +5,18 @@
 
 use crate::context::Context;
 use crate::error::WorkspaceError;
+use crate::interrupt::Interrupt;
+use crate::progress::{Phase, Progress, ProgressEvent};
+use microagent_boot::kernel_download::Watch;
+use microagent_boot::kernel_manifest;
 use microagent_boot::kernel_store::{self, InstalledKernel, KernelError};
 use microagent_os::fs;
 use microagent_state::paths::{StateDirectory, StateDirectoryError};
 use microagent_state::{WorkspaceRecord, record_store};
 use microagent_types::{AbsPath, Arch, BackendName, ByteSize, Sha256Hex, WorkspaceName};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+pub use microagent_boot::kernel_download::{InvalidUrl, KernelUrl};
 
 /// An installed kernel and who uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,27 +95,142 @@ pub fn path(
     Ok((state.kernel(backend, arch), installed))
 }
 
-/// Installs the kernel of this release, or the one in a file, in place of what is there. Whether that
-/// changed anything.
+/// Where a kernel comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelSource {
+    /// The one of this release: brought by the installation, or fetched from the address that it names.
+    Release,
+    /// A file of this host.
+    File {
+        /// Which.
+        path: AbsPath,
+        /// What it must hash to.
+        expected: Option<Sha256Hex>,
+    },
+    /// A file somewhere else.
+    Url {
+        /// Where.
+        url: KernelUrl,
+        /// What it must hash to.
+        expected: Sha256Hex,
+    },
+}
+
+/// Installs a kernel in place of what is there. Whether that changed anything.
 ///
 /// # Errors
-/// When there is none, when the file is no kernel for the backend or not the expected one, or when it
-/// can't be copied. What was installed stays then.
+/// When there is none, when it does not come whole, when the file is no kernel for the backend or not the
+/// expected one, or when it can't be copied. What was installed stays then.
 pub fn install(
     context: &Context,
     backend: BackendName,
     arch: Arch,
-    from: Option<&AbsPath>,
-    expected: Option<Sha256Hex>,
+    source: &KernelSource,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
 ) -> Result<(Kernel, bool), WorkspaceError> {
     let state = StateDirectory::at(&context.state_dir);
     state.create()?;
     let folder = state.kernel_folder(backend, arch);
-    let (installed, changed) = match from {
-        Some(file) => kernel_store::install_file(&folder, file.as_path(), expected, backend, arch)?,
-        None => kernel_store::install_shipped(&folder, &context.search_path, backend, arch)?,
+    let (installed, changed) = match source {
+        KernelSource::File { path, expected } => {
+            kernel_store::install_file(&folder, path.as_path(), *expected, backend, arch)?
+        }
+        KernelSource::Url { url, expected } => {
+            let mut told = Told::begin(progress, interrupt);
+            let installed =
+                kernel_store::install_url(&folder, url, *expected, backend, arch, &mut told);
+            told.result(installed)?
+        }
+        KernelSource::Release => {
+            match kernel_store::install_shipped(&folder, &context.search_path, backend, arch) {
+                Err(missing @ KernelError::Missing { .. }) => {
+                    fetch_pinned(context, &folder, backend, arch, progress, interrupt)?
+                        .ok_or(missing)?
+                }
+                installed => installed?,
+            }
+        }
     };
     Ok((describe(&state, backend, arch, installed)?, changed))
+}
+
+/// The kernel that workspaces of a backend boot, installed or fetched when there is none yet.
+pub(crate) fn ensure_default(
+    context: &Context,
+    folder: &Path,
+    backend: BackendName,
+    arch: Arch,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<InstalledKernel, WorkspaceError> {
+    match kernel_store::ensure_default(folder, &context.search_path, backend, arch) {
+        Err(missing @ KernelError::Missing { .. }) => {
+            match fetch_pinned(context, folder, backend, arch, progress, interrupt)? {
+                Some((installed, _)) => Ok(installed),
+                None => Err(missing.into()),
+            }
+        }
+        installed => Ok(installed?),
+    }
+}
+
+/// Fetches the kernel that this installation names; none when it names none.
+fn fetch_pinned(
+    context: &Context,
+    folder: &Path,
+    backend: BackendName,
+    arch: Arch,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Option<(InstalledKernel, bool)>, WorkspaceError> {
+    let pinned = kernel_manifest::pinned(&context.search_path, backend, arch);
+    let Some(pinned) = pinned.map_err(KernelError::from)? else {
+        return Ok(None);
+    };
+    let mut told = Told::begin(progress, interrupt);
+    let installed = kernel_store::install_pinned(folder, &pinned, backend, arch, &mut told);
+    told.result(installed).map(Some)
+}
+
+/// A download's progress as a phase.
+struct Told<'a> {
+    progress: &'a mut dyn Progress,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Told<'a> {
+    fn begin(progress: &'a mut dyn Progress, interrupt: &'a Interrupt) -> Self {
+        progress.report(ProgressEvent::Begin(Phase::Kernel));
+        Self {
+            progress,
+            interrupt,
+        }
+    }
+
+    fn result<T>(self, result: Result<T, KernelError>) -> Result<T, WorkspaceError> {
+        self.progress.report(ProgressEvent::End(Phase::Kernel));
+        if let (Err(KernelError::Download { .. }), Some(signal)) =
+            (&result, self.interrupt.requested())
+        {
+            return Err(WorkspaceError::Interrupted { signal });
+        }
+        Ok(result?)
+    }
+}
+
+impl Watch for Told<'_> {
+    fn at(&mut self, done_bytes: u64, total_bytes: Option<u64>) {
+        self.progress.report(ProgressEvent::Advance {
+            phase: Phase::Kernel,
+            done_bytes,
+            total_bytes,
+        });
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.interrupt.requested().is_some()
+    }
 }
 
 fn describe(

@@ -5,12 +5,30 @@
 //! progress is handed out as values (`progress`). Nothing is fetched, started or written because this
 //! crate was linked or a value was made.
 //!
-//! Outsiders may depend on it.
+//! Outsiders may depend on it. Ten lines boot an image and run a command in it:
+//!
+//! ```no_run
+//! use microagent_workspace::{Context, RunSettings, run_captured};
+//! use std::path::Path;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let state_dir = std::env::temp_dir().join("my-agent");
+//!     let context = Context::of_installation(Path::new("/usr/bin/microagent"), state_dir.as_path().try_into()?);
+//!     let settings = RunSettings::of_command("debian:12".parse()?, ["uname", "-sr"]);
+//!     let ran = run_captured(&context, &settings)?;
+//!     println!("{:?} {}", ran.report.outcome.end, ran.stdout_text());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `run` has streams, progress and a way to interrupt in addition. The crate's `examples` folder has
+//! programs that are built and run by the project's own tests.
 #![forbid(unsafe_code)]
 
 pub mod act;
 pub mod backend_choice;
 mod begun;
+mod captured;
 pub mod connect;
 pub mod context;
 pub mod copy;
@@ -29,6 +47,7 @@ mod file_session;
 pub mod files;
 mod first_boot;
 mod generated_name;
+mod guest_init;
 pub mod guest_session;
 #[cfg(test)]
 mod hostile_guest;
@@ -59,6 +78,7 @@ pub mod wait;
 pub mod workload;
 
 pub use act::{ActReport, Acted};
+pub use captured::{CAPTURED_BYTES_MAX, CapturedRun, run_captured};
 pub use connect::{ConnectSettings, SendSettings, connect, connect_serial, send, send_serial};
 pub use context::Context;
 pub use copy::{CopyInSettings, CopyOutSettings, CopyReport, copy_in, copy_out, copy_out_tar};

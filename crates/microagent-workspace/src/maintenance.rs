@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::existing::{self, Existing};
 use crate::file_session::{Binding, Door};
+use crate::guest_init;
 use crate::interrupt::Interrupt;
 use crate::making::request;
 use crate::monitor_client::{MonitorTalk, monitor_socket};
@@ -169,6 +170,7 @@ fn boot(
         maintenance_disks: (!disks.is_empty()).then_some(disks),
         ready_timeout_ms: ready_timeout.map(as_ms),
         client_bound: Some(true),
+        initramfs: guest_init::installed(context),
         ..Options::default()
     };
     let _scope = PhaseScope::begin(progress, Phase::Boot);

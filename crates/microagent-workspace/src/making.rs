@@ -7,6 +7,7 @@ use crate::error::WorkspaceError;
 use crate::files::FoundFiles;
 use crate::image_ready::ReadyImage;
 use crate::interrupt::Interrupt;
+use crate::kernels;
 use crate::predecessor::Predecessor;
 use crate::progress::{Phase, PhaseScope, Progress};
 use crate::request::{NetworkSettings, NewWorkspace};
@@ -62,7 +63,7 @@ impl Making<'_> {
         interrupt: &Interrupt,
     ) -> Result<Response, WorkspaceError> {
         let paths = self.state.workspace(self.name);
-        let config = self.config(&paths)?;
+        let config = self.config(&paths, progress, interrupt)?;
         // What the supervisor would refuse is refused before anything is made for it.
         if let Some(fault) = usage_fault(config.problems()) {
             return Err(fault.into());
@@ -92,11 +93,16 @@ impl Making<'_> {
             .and_then(accept)?)
     }
 
-    fn config(&self, paths: &WorkspacePaths) -> Result<Config, WorkspaceError> {
+    fn config(
+        &self,
+        paths: &WorkspacePaths,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Config, WorkspaceError> {
         let arch = Arch::current().ok_or(WorkspaceError::NoSupervisor {
             program: self.supervisor.backend().supervisor_program(),
         })?;
-        let kernel = self.kernel(arch)?;
+        let kernel = self.kernel(arch, progress, interrupt)?;
         let initramfs = initramfs::find(&self.context.search_path, arch)?;
         let config = NewWorkspace {
             arch,
@@ -128,17 +134,23 @@ impl Making<'_> {
         Ok(config)
     }
 
-    fn kernel(&self, arch: Arch) -> Result<InstalledKernel, WorkspaceError> {
+    fn kernel(
+        &self,
+        arch: Arch,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<InstalledKernel, WorkspaceError> {
         let Some(path) = self.kernel else {
             let backend = self.supervisor.backend();
             let folder = self.state.kernel_folder(backend, arch);
-            let search_path = &self.context.search_path;
-            return Ok(kernel_store::ensure_default(
+            return kernels::ensure_default(
+                self.context,
                 &folder,
-                search_path,
                 backend,
                 arch,
-            )?);
+                progress,
+                interrupt,
+            );
         };
         Ok(InstalledKernel {
             path: path.as_path().to_owned(),

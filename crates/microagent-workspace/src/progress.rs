@@ -17,6 +17,8 @@ pub enum Phase {
     Boot,
     /// Files are copied.
     Copy,
+    /// A kernel is fetched.
+    Kernel,
 }
 
 /// One report.

@@ -102,6 +102,40 @@ pub struct RunSettings {
     pub output_limit_bytes: Option<u64>,
 }
 
+impl RunSettings {
+    /// One command of an image as `microagent run IMAGE -- COMMAND…` runs it: the image's environment, user
+    /// and folder, the default size, outbound network, no limit of time, nothing kept. An empty command is
+    /// the image's own.
+    pub fn of_command<W: Into<String>>(
+        image: ImageSource,
+        command: impl IntoIterator<Item = W>,
+    ) -> Self {
+        Self {
+            image,
+            pull: PullSettings::default(),
+            name: None,
+            name_taken: NameTaken::default(),
+            workload: WorkloadSettings {
+                command: command.into_iter().map(Into::into).collect(),
+                ..WorkloadSettings::default()
+            },
+            size: SizeSettings::default(),
+            network: NetworkSettings::default(),
+            hostname: None,
+            labels: BTreeMap::new(),
+            disks: Vec::new(),
+            files: Vec::new(),
+            copy_out: Vec::new(),
+            kernel: None,
+            timeout: None,
+            ready_timeout: None,
+            keep: Keep::Nothing,
+            tty: None,
+            output_limit_bytes: None,
+        }
+    }
+}
+
 /// What is copied out of the guest of a run, by the rules of [`copy_out`](crate::copy::copy_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyOut {

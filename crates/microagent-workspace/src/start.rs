@@ -2,6 +2,7 @@
 
 use crate::act::{Act, ActReport, on_each};
 use crate::context::Context;
+use crate::guest_init;
 use crate::interrupt::Interrupt;
 use crate::request::publish_config;
 use microagent_types::{ByteSize, PublishSpec, VcpuCount, WorkspaceName};
@@ -56,6 +57,7 @@ pub fn start(
             memory_bytes: settings.memory,
             cpus: settings.cpus,
             publish: (!publish.is_empty()).then_some(publish),
+            initramfs: guest_init::installed(context),
             ..Options::default()
         },
         note: settings.note.clone(),

@@ -54,6 +54,14 @@ pub(crate) fn choose(
     let surveyed = survey(context, interrupt);
     // A supervisor that a signal to the whole group has ended is no reason against its backend.
     check_interrupt(interrupt)?;
+    if surveyed.iter().all(|asked| asked.program.is_none())
+        && let Some(asked) = surveyed.last()
+    {
+        // Then it is not the host that lacks something.
+        return Err(WorkspaceError::NoSupervisor {
+            program: asked.backend.supervisor_program(),
+        });
+    }
     let candidates: Vec<Candidate> = surveyed
         .iter()
         .map(|asked| Candidate {

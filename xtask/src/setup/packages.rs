@@ -43,6 +43,8 @@ const PACKAGES: &[(Scope, &str)] = &[
     (Scope::Test, "qemu-utils"),
     // A terminal whose screen a test reads.
     (Scope::Test, "tmux"),
+    // The example of a client in shell.
+    (Scope::Test, "jq"),
     // A tree of odd files.
     (Scope::Test, "acl"),
     (Scope::Test, "attr"),

@@ -24,7 +24,7 @@ pub(crate) enum KernelCommand {
     /// List the installed kernels
     #[command(visible_alias = "ls")]
     List(KernelScope),
-    /// Install the kernel of this release, or one from a file
+    /// Install the kernel of this release, or one from a file or an address
     Install(KernelInstallArgs),
     /// Hash the installed kernels again and compare
     Verify(KernelScope),
@@ -50,13 +50,13 @@ pub(crate) struct KernelScope {
 Examples:
   microagent kernel install
   microagent kernel install --from ./vmlinux --sha256 HEX
-  microagent kernel install --backend qemu --from ./vmlinux")]
+  microagent kernel install --from https://example.com/vmlinux --sha256 HEX")]
 pub(crate) struct KernelInstallArgs {
-    /// A kernel file in place of the one of this release
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    /// A kernel file, or its address, in place of the one of this release
+    #[arg(long, value_name = "PATH|URL", value_hint = clap::ValueHint::FilePath)]
     pub(crate) from: Option<OsString>,
 
-    /// What the file must hash to
+    /// What it must hash to; an address needs it
     #[arg(long, value_name = "HEX", requires = "from")]
     pub(crate) sha256: Option<Sha256Hex>,
 

@@ -5,15 +5,17 @@ use std::path::Path;
 use microagent_types::{Arch, BackendName, WorkspaceName};
 use microagent_wire::exit_code;
 use microagent_wire::fault::{Fault, FaultKind};
-use microagent_workspace::kernels::{self, Kernel, Verified};
+use microagent_workspace::kernels::{self, InvalidUrl, Kernel, KernelSource, KernelUrl, Verified};
 use microagent_workspace::{Context, Interrupt, supervisors};
 use serde_json::{Value, json};
 
 use crate::args::{KernelArgs, KernelCommand, KernelInstallArgs, KernelScope};
 use crate::error::{Failure, usage};
 use crate::printer::Printer;
+use crate::progress_bar::ProgressBars;
 use crate::render::table::{Column, lines, table};
 use crate::settings::{GlobalSettings, absolute};
+use crate::signals;
 
 const COLUMNS: [Column; 6] = [
     Column::left("BACKEND"),
@@ -50,22 +52,15 @@ fn list(context: &Context, scope: &KernelScope, printer: &Printer) -> Result<u8,
 }
 
 fn install(context: &Context, args: &KernelInstallArgs, printer: &Printer) -> Result<u8, Failure> {
-    let from = match &args.from {
-        Some(word) if word.to_string_lossy().contains("://") => {
-            let message = format!("`{}` is no file", word.to_string_lossy());
-            return Err(usage(
-                message,
-                "fetch it first, then: microagent kernel install --from FILE --sha256 HEX",
-            )
-            .into());
-        }
-        Some(word) => Some(absolute(Path::new(word), "--from")?),
-        None => None,
-    };
+    let source = source(args)?;
     let arch = arch(&args.scope)?;
     let backend = backend(context)?;
-    let (kernel, changed) = kernels::install(context, backend, arch, from.as_ref(), args.sha256)
-        .map_err(|error| Failure::of_library(&error))?;
+    let interrupt = Interrupt::new();
+    signals::watch(&interrupt)?;
+    let mut progress = ProgressBars::new(printer);
+    let installed = kernels::install(context, backend, arch, &source, &mut progress, &interrupt);
+    drop(progress);
+    let (kernel, changed) = installed.map_err(|error| Failure::of_library(&error))?;
     printer.value(
         || lines([kernel.installed.path.display().to_string()]),
         || {
@@ -82,6 +77,37 @@ fn install(context: &Context, args: &KernelInstallArgs, printer: &Printer) -> Re
         printer.note("this kernel is installed already");
     }
     Ok(exit_code::DONE)
+}
+
+/// What was typed as one of the places that kernels come from.
+fn source(args: &KernelInstallArgs) -> Result<KernelSource, Failure> {
+    let Some(word) = &args.from else {
+        return Ok(KernelSource::Release);
+    };
+    let text = word.to_string_lossy();
+    if !text.contains("://") {
+        return Ok(KernelSource::File {
+            path: absolute(Path::new(word), "--from")?,
+            expected: args.sha256,
+        });
+    }
+    let url: KernelUrl = text.parse().map_err(|error: InvalidUrl| {
+        usage(
+            error.to_string(),
+            "fetch it yourself, then: microagent kernel install --from FILE --sha256 HEX",
+        )
+    })?;
+    let Some(expected) = args.sha256 else {
+        return Err(usage(
+            "a kernel from an address needs its SHA-256",
+            format!(
+                "it stands where the address was found: microagent kernel install --from {} --sha256 HEX",
+                url.shown()
+            ),
+        )
+        .into());
+    };
+    Ok(KernelSource::Url { url, expected })
 }
 
 fn verify(context: &Context, scope: &KernelScope, printer: &Printer) -> Result<u8, Failure> {

@@ -1,17 +1,13 @@
 //! A workspace from create to delete: what its guest wrote stays, every verb does what its name says,
 //! and what makes no sense in a state is refused with the command that would help.
 
-use crate::framework::case::{Case, Need, case};
+use crate::framework::case::{Case, case};
 use crate::framework::check;
 use crate::framework::workspace::{Lasting, NAME};
 use crate::framework::world::World;
-use anyhow::{Context as _, Result, ensure};
-use microagent_test::cli::Program;
+use anyhow::{Result, ensure};
 use microagent_test::fsck;
 use std::time::Duration;
-
-/// A boot and a shutdown, on a real processor.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -32,11 +28,6 @@ pub(crate) fn cases() -> Vec<Case> {
             "lifecycle::a_detached_run_takes_the_place_of_another_and_stays_up",
             detached,
         ),
-        case(
-            "lifecycle::a_program_in_python_needs_the_supervisor_and_nothing_else",
-            python,
-        )
-        .needing(&[Need::Root, Need::Tool("python3")]),
     ]
 }
 
@@ -138,49 +129,6 @@ fn detached(world: &World) -> Result<()> {
     kept.console_says(|console| console.contains("on the console"))?;
     ensure!(kept.shell("echo here")? == "here\n");
     kept.does(&["stop", NAME])?;
-    kept.ends_well()
-}
-
-/// The example of the manual, as it stands there.
-fn python(world: &World) -> Result<()> {
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/examples/supervisor_client.py"
-    );
-    let kept = Lasting::create(world, &[], &[])?;
-    let status = kept.status()?;
-    let kernel = status["kernel"]["path"].as_str().context("no kernel")?;
-    let images = check::stored_images(kept.home());
-    let libexec = world.prefix().join("libexec");
-    let initramfs = std::fs::read_dir(&libexec)?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "cpio")
-        });
-    let finished = Program::at("/usr/bin/env")
-        .of(kept.home())
-        .args(["python3", script])
-        .arg(libexec.join(world.backend().supervisor()))
-        .arg(kept.home().work_dir().join("python-state"))
-        .arg(kernel)
-        .arg(initramfs.context("no initramfs")?)
-        .arg(images.first().context("no image is stored")?)
-        .limit(world.limit(PROGRAM_LIMIT))
-        .run()?
-        .expect_code(0)?;
-    let said = finished.stdout_text();
-    let lines: Vec<&str> = said
-        .lines()
-        .map(|line| line.split(" in ").next().unwrap_or(line))
-        .collect();
-    ensure!(
-        lines[..2] == ["created prepared", "started running"]
-            && lines[2].starts_with("inspected running ready ")
-            && lines[3..] == ["refused wrong_state", "halted halted", "deleted True"],
-        "{said}"
-    );
     kept.ends_well()
 }
 

@@ -11,12 +11,14 @@ mod disks;
 mod durability;
 mod dying;
 mod endings;
+mod examples;
 mod full_disk;
 mod host;
 mod in_order;
 mod interrupts;
 mod lifecycle;
 mod mediation;
+mod moved;
 mod network;
 pub(crate) mod odd_tree;
 mod often;
@@ -60,6 +62,8 @@ pub(crate) fn all() -> Vec<Case> {
         interrupts::cases(),
         crashes::cases(),
         lifecycle::cases(),
+        examples::cases(),
+        moved::cases(),
         read_only::cases(),
         dying::cases(),
         durability::cases(),

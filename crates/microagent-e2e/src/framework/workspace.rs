@@ -97,6 +97,11 @@ impl<'a> Lasting<'a> {
         Ok(self)
     }
 
+    /// From now on its command is that of another prefix.
+    pub(crate) fn moved_to(&mut self, prefix: &Path) {
+        self.program = prefix.join("bin/microagent");
+    }
+
     /// Where it lives.
     pub(crate) fn home(&self) -> &Home {
         &self.home
