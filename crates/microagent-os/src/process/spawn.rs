@@ -14,6 +14,10 @@ use std::time::Duration;
 
 use super::platform;
 use super::{ProcessHandle, Signal};
+use crate::clock::{self, Deadline};
+
+/// Between two looks for the status of a child whose end somebody else sees first.
+const STATUS_PAUSE: Duration = Duration::from_millis(2);
 
 /// Where one of a child's three streams leads.
 #[derive(Debug)]
@@ -307,10 +311,18 @@ impl Child {
         Ok(self.inner.try_wait()?.map(platform::exit_of))
     }
 
-    /// Waits for the end until the limit; reaps it.
+    /// Waits for the end until the limit; reaps it. A debugger that is attached hears of the end first
+    /// and keeps the status until it lets go, which nothing announces: then it is looked for in turns.
     pub fn wait_for(&mut self, limit: Duration) -> io::Result<Option<Exit>> {
-        self.handle.wait_end(limit)?;
-        self.try_wait()
+        let deadline = Deadline::after(limit);
+        let ended = self.handle.wait_end(limit)?;
+        loop {
+            let exit = self.try_wait()?;
+            if exit.is_some() || !ended || deadline.remaining().is_zero() {
+                return Ok(exit);
+            }
+            clock::pause(STATUS_PAUSE);
+        }
     }
 
     /// Kills and reaps it, within the limit that a kernel needs to tear it down.

@@ -352,3 +352,46 @@ async fn a_loop_is_woken_by_the_end_of_a_process_and_by_a_signal() {
         assert_eq!(signal, Signal::HangUp);
     }
 }
+
+/// Attaches to the process of its first argument, says so, and takes its end in half a second late.
+#[cfg(target_os = "linux")]
+const LATE_TRACER: &str = r#"
+import ctypes, os, sys, time
+pid = int(sys.argv[1])
+seized = ctypes.CDLL(None, use_errno=True).ptrace(0x4206, pid, 0, 0)
+print("attached" if seized == 0 else "refused", flush=True)
+time.sleep(0.5)
+try:
+    os.waitpid(pid, 0x40000000)
+except ChildProcessError:
+    pass
+"#;
+
+/// A debugger sees the end first; until it lets go, the kernel says that the child has ended and gives
+/// its status to nobody else.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_whose_end_a_debugger_sees_first_has_ended_and_not_timed_out() {
+    let mut child = shell("read word; exit 7")
+        .stdin(Stream::Pipe)
+        .start()
+        .unwrap();
+    let mut tracer = std::process::Command::new("python3")
+        .args(["-c", LATE_TRACER])
+        .arg(child.handle().identity().pid().to_string())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 8];
+    let pipe = tracer.stdout.as_mut().unwrap();
+    pipe.read_exact(&mut said).unwrap();
+    if &said != b"attached" {
+        eprintln!("skipped: this host lets no process trace another");
+        child.kill_and_wait(PATIENCE).unwrap();
+        tracer.wait().unwrap();
+        return;
+    }
+    drop(child.stdin.take());
+    assert_eq!(child.wait_for(PATIENCE).unwrap(), Some(Exit::Code(7)));
+    assert!(tracer.wait().unwrap().success());
+}
