@@ -1,7 +1,7 @@
 //! One request to one response; the monitor; the backend traits.
 //!
-//! Reading order: [`backend`] (what a hypervisor must be able to do); `run` (the entry that each main
-//! calls) and `once` (one request, one response); the acts `prepare`, `start`, `stop`, `inspect`,
+//! Reading order: [`backend`] (what a hypervisor must be able to do); `entry` (what each main
+//! calls), `run` (which mode) and `once` (one request, one response); the acts `prepare`, `start`, `stop`, `inspect`,
 //! `foreground`, with `context`, `observe` and `monitor_client`; `monitor` (the process that owns a
 //! VM) with `launch_record`; and what crosses the border: `convert`, `faults`, `view`, `event_view`,
 //! `origin`, `host_report`.
@@ -16,6 +16,7 @@ pub mod backend;
 mod context;
 mod convert;
 mod disk_sizes;
+mod entry;
 mod event_view;
 mod faults;
 mod foreground;
@@ -35,4 +36,5 @@ mod start;
 mod stop;
 mod view;
 
+pub use entry::main;
 pub use run::run;

@@ -1,5 +1,4 @@
-//! The entry that each supervisor's main calls: which mode, one request in, one response out, one exit
-//! status.
+//! Which mode a supervisor runs in; one request in, one response out, one exit status.
 
 use crate::backend::Backend;
 use crate::interrupts::{Interrupts, Woken};
@@ -31,8 +30,8 @@ Usage: supervisor < REQUEST
 Programs use it; people use `microagent`. The protocol is documented in docs/protocol.md.
 ";
 
-/// Runs a supervisor. Call it first thing in `main`, before anything is opened, with the arguments
-/// behind the program's name, and return what it returns.
+/// Runs a supervisor with these words, for a program that has its own and its own log; all others call
+/// [`main`](crate::main). Nothing may have been opened before; return what it returns.
 pub fn run(backend: &dyn Backend, arguments: impl Iterator<Item = String>) -> ExitCode {
     let arguments: Vec<String> = arguments.collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
