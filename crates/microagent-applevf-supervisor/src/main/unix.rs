@@ -1,4 +1,5 @@
-//! The main of a Unix host. On another system than macOS the answers say that the host is wrong.
+//! The main of a Unix host: it names the backend. On another system than macOS the answers say that the host
+//! is wrong. It must not decide anything, nor write to stdout.
 
 use microagent_applevf_supervisor::backend::AppleBackend;
 use microagent_applevf_supervisor::framework;
