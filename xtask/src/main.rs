@@ -17,6 +17,7 @@ mod counts;
 mod cpio;
 mod cross;
 mod demo;
+mod dist;
 mod e2e;
 mod fuzz;
 mod generate;
@@ -62,6 +63,8 @@ enum Chore {
     Install(install::Arguments),
     /// Remove what `install` put under a prefix, and nothing else
     Uninstall(install::Arguments),
+    /// Make what a release consists of: archive, Debian package, list of contents, checksums
+    Dist(dist::Arguments),
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
     Tidy,
     /// Write the reference pages that code already knows
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Install(arguments) => install::run(&arguments),
         Chore::Uninstall(arguments) => install::run_uninstall(&arguments),
+        Chore::Dist(arguments) => dist::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Check => check::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),

@@ -16,7 +16,7 @@ use clap::Args;
 use crate::kernel::{self, Arch, Backend};
 use crate::places::Places;
 
-pub(crate) use programs::{find as find_program, search_path};
+pub(crate) use programs::{find as find_program, search_path, version as program_version};
 
 /// Arguments of the chore.
 #[derive(Args)]

@@ -75,6 +75,12 @@ pub(crate) fn find(places: &Places, name: &str) -> Option<PathBuf> {
         .and_then(|program| program.find(places))
 }
 
+/// The version of one of these programs.
+pub(crate) fn version(name: &str) -> Option<&'static str> {
+    let program = PROGRAMS.iter().find(|program| program.name == name)?;
+    Some(program.version)
+}
+
 /// `PATH` with the cached programs at its end, so that cargo finds its subcommands there.
 pub(crate) fn search_path(places: &Places) -> Result<OsString> {
     let own = std::env::var_os("PATH").unwrap_or_default();
