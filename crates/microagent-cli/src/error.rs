@@ -25,6 +25,13 @@ pub(crate) enum Failure {
     Command(Fault),
     /// `run` or `exec` failed before or beside the guest's command, whose own codes must stay apart.
     Session(Fault),
+    /// Several things that were written are wrong, and all are told.
+    Several {
+        /// The first, with the others as its causes: for one document.
+        all: Box<Fault>,
+        /// One by one: for people.
+        each: Vec<Fault>,
+    },
     /// A signal to this process ended it.
     Signalled {
         /// What was interrupted.
@@ -42,6 +49,33 @@ impl Failure {
     /// What was typed is wrong.
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Command(usage(message, hint))
+    }
+
+    /// Everything that is wrong with a file; there is at least one.
+    pub(crate) fn of_problems(problems: impl IntoIterator<Item = Fault>) -> Self {
+        let each: Vec<Fault> = problems.into_iter().collect();
+        let (first, others) = each.split_first().expect("a refusal has a reason");
+        if others.is_empty() {
+            return Self::Command(first.clone());
+        }
+        let all = others.iter().fold(first.clone(), |all, other| {
+            all.with_cause(other.message.clone())
+        });
+        Self::Several {
+            all: Box::new(all),
+            each,
+        }
+    }
+
+    /// The faults to show to a person, one after the other.
+    pub(crate) fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Several { each, .. } => each,
+            Self::Command(fault) | Self::Session(fault) | Self::Signalled { fault, .. } => {
+                std::slice::from_ref(fault)
+            }
+            Self::Detached | Self::ClosedPipe => &[],
+        }
     }
 
     /// What the library's error means for this process.
@@ -62,7 +96,9 @@ impl Failure {
         match self {
             Self::Command(fault) => Self::Command(reworded(fault)),
             Self::Session(fault) => Self::Session(reworded(fault)),
-            Self::Signalled { .. } | Self::Detached | Self::ClosedPipe => self,
+            Self::Several { .. } | Self::Signalled { .. } | Self::Detached | Self::ClosedPipe => {
+                self
+            }
         }
     }
 
@@ -70,7 +106,11 @@ impl Failure {
     pub(crate) fn in_session(self) -> Self {
         match self {
             Self::Command(fault) => Self::Session(fault),
-            Self::Session(_) | Self::Signalled { .. } | Self::Detached | Self::ClosedPipe => self,
+            Self::Session(_)
+            | Self::Several { .. }
+            | Self::Signalled { .. }
+            | Self::Detached
+            | Self::ClosedPipe => self,
         }
     }
 
@@ -80,6 +120,7 @@ impl Failure {
             Self::Command(fault) | Self::Session(fault) | Self::Signalled { fault, .. } => {
                 Some(fault)
             }
+            Self::Several { all, .. } => Some(all),
             Self::Detached | Self::ClosedPipe => None,
         }
     }
@@ -92,6 +133,7 @@ impl Failure {
             }
             Self::Command(fault) => exit_code::of_kind(fault.kind),
             Self::Session(fault) => exit_code::of_kind_in_session(fault.kind),
+            Self::Several { all, .. } => exit_code::of_kind(all.kind),
             Self::Signalled { signal, .. } => exit_code::of_signal(*signal),
             // As if the terminal had hung up on the command, which is what the guest does.
             Self::Detached => exit_code::of_signal(SignalName::HUP.number()),

@@ -54,8 +54,14 @@ fn main() -> ExitCode {
     let code = match ended {
         Ok(code) => code,
         Err(failure) => {
-            if let Some(fault) = failure.fault() {
-                printer.failure(fault);
+            match (failure.fault(), format) {
+                (Some(fault), Format::Json) => printer.failure(fault),
+                (_, Format::Text) => {
+                    for fault in failure.faults() {
+                        printer.failure(fault);
+                    }
+                }
+                (None, Format::Json) => {}
             }
             failure.exit_code()
         }

@@ -36,8 +36,14 @@ impl GlobalSettings {
 
     /// The library's context, for commands that choose a backend.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
+        self.context_with(None)
+    }
+
+    /// As [`Self::context`], with the backend that a spec file names where nothing else does.
+    pub(crate) fn context_with(&self, spec: Option<BackendName>) -> Result<Context, Failure> {
         let mut context = self.base()?;
         let asked = self.backend.clone().or_else(|| EnvVar::Backend.read());
+        let asked = asked.or_else(|| spec.map(|backend| backend.to_string()));
         context.backend = asked.as_deref().map(parse_backend).transpose()?;
         Ok(context)
     }

@@ -35,6 +35,7 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub struct Packer<W> {
     writer: TarWriter<W>,
     options: PackOptions,
+    file_mode: Option<u16>,
     counts: Counts,
     skipped: Notes,
     /// The first name of files that have several.
@@ -57,11 +58,19 @@ impl<W: Write> Packer<W> {
         Self {
             writer: TarWriter::new(sink),
             options,
+            file_mode: None,
             counts: Counts::default(),
             skipped: Notes::default(),
             names: HashMap::new(),
             buffer: vec![0; READ_BYTES],
         }
+    }
+
+    /// Gives every file these permissions in place of its own; folders and links keep theirs.
+    #[must_use]
+    pub fn with_file_mode(mut self, mode: u16) -> Self {
+        self.file_mode = Some(mode & 0o7777);
+        self
     }
 
     /// Ends the archive and tells what was packed.
@@ -332,10 +341,15 @@ impl<W: Write> Packer<W> {
             PackOwner::Kept => (status.st_uid, status.st_gid),
             PackOwner::Set(uid, gid) => (uid, gid),
         };
+        let own = u16::try_from(status.st_mode & 0o7777).expect("twelve bits");
+        let mode = match kind {
+            EntryKind::Regular | EntryKind::HardLink(_) => self.file_mode.unwrap_or(own),
+            _ => own,
+        };
         Entry {
             path,
             kind,
-            mode: u16::try_from(status.st_mode & 0o7777).expect("twelve bits"),
+            mode,
             uid,
             gid,
             seconds: status.st_mtime,

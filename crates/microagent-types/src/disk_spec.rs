@@ -64,6 +64,15 @@ impl DiskSpec {
 }
 
 impl DiskContent {
+    /// What a file is, by the ending of its name.
+    pub fn of_path(path: String) -> Self {
+        if TAR_ENDINGS.iter().any(|ending| path.ends_with(ending)) {
+            Self::Tarball(path)
+        } else {
+            Self::Image(path)
+        }
+    }
+
     fn of(text: &str) -> Result<Self, InvalidText> {
         if TAR_ENDINGS.iter().any(|ending| text.ends_with(ending)) {
             Ok(Self::Tarball(text.to_owned()))

@@ -34,7 +34,11 @@ checked_string!(EnvName);
 
 /// Variables by name. Values may be anything without NUL; use [`Environment::set`] to add them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Environment(BTreeMap<EnvName, String>);
+pub struct Environment {
+    variables: BTreeMap<EnvName, String>,
+    /// Of all names and values, so that a variable more costs no look at the others.
+    size_bytes: usize,
+}
 
 impl Environment {
     /// No variables.
@@ -56,18 +60,19 @@ impl Environment {
             ));
         }
         let replaced = self
-            .0
+            .variables
             .get(&name)
             .map_or(0, |old| name.as_str().len() + old.len());
-        if self.size_bytes() - replaced + name.as_str().len() + value.len() > ENVIRONMENT_BYTES_MAX
-        {
+        let size_bytes = self.size_bytes - replaced + name.as_str().len() + value.len();
+        if size_bytes > ENVIRONMENT_BYTES_MAX {
             return Err(InvalidText::new(
                 "an environment",
                 name.as_str(),
                 "names and values hold at most 1 MiB",
             ));
         }
-        self.0.insert(name, value);
+        self.size_bytes = size_bytes;
+        self.variables.insert(name, value);
         Ok(())
     }
 
@@ -76,14 +81,14 @@ impl Environment {
     /// # Errors
     /// When the whole passes [`ENVIRONMENT_BYTES_MAX`].
     pub fn merge(&mut self, over: &Self) -> Result<(), InvalidText> {
-        over.0
+        over.variables
             .iter()
             .try_for_each(|(name, value)| self.set(name.clone(), value.clone()))
     }
 
     /// The value of one variable.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
+        self.variables
             .iter()
             .find(|(key, _)| key.as_str() == name)
             .map(|(_, value)| value.as_str())
@@ -91,30 +96,25 @@ impl Environment {
 
     /// All variables by name.
     pub fn iter(&self) -> impl Iterator<Item = (&EnvName, &str)> {
-        self.0.iter().map(|(name, value)| (name, value.as_str()))
+        self.variables
+            .iter()
+            .map(|(name, value)| (name, value.as_str()))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.variables.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_bytes(&self) -> usize {
-        self.0
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum()
+        self.variables.is_empty()
     }
 }
 
 impl serde::Serialize for Environment {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter())
+        serializer.collect_map(self.variables.iter())
     }
 }
 

@@ -242,6 +242,17 @@ impl ImageSource {
         }
     }
 
+    /// The file or folder of this host, where there is one.
+    pub fn host_path(&self) -> Option<&str> {
+        match self {
+            Self::Registry(_) | Self::Stored { .. } => None,
+            Self::OciLayout { path, .. }
+            | Self::OciArchive { path, .. }
+            | Self::DockerArchive { path, .. }
+            | Self::RootfsTar { path } => Some(path),
+        }
+    }
+
     /// For a refused word that looks like a path: the word with the prefix that would fit.
     pub fn suggest(text: &str) -> Option<String> {
         let tarball = [".tar", ".tar.gz", ".tgz", ".tar.zst"]

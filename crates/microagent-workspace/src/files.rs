@@ -7,15 +7,18 @@
 use crate::copy::HostTree;
 use crate::error::{WorkspaceError, kind_of_file_error};
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
-use microagent_os::{FsError, dirs, fs};
+use microagent_os::{FsError, clock, dirs, fs};
 use microagent_state::paths::WorkspacePaths;
+use microagent_tar::{Entry, EntryKind, TarWriter};
 use microagent_tree::pack::{Links, Mounts, PackOptions, PackOwner, Packer, entry_errno};
 use microagent_types::{AbsPath, GuestPath, InvalidText};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::limits::FIRST_BOOT_BYTES_MAX;
 use microagent_wire::supervisor::spec::FileConfig;
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Held of an archive before it is written.
 const WRITE_BYTES: usize = 256 << 10;
@@ -23,19 +26,71 @@ const WRITE_BYTES: usize = 256 << 10;
 /// A file or folder that a workspace starts with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSettings {
-    /// Where it is on this host.
-    pub source: PathBuf,
-    /// What it becomes in the guest: folders above it are made, its owner is root, modes and links are
-    /// kept. A folder that is there already is filled and keeps its own mode.
+    /// Where it comes from.
+    pub source: FileSource,
+    /// What it becomes in the guest: folders above it are made, links are kept. A folder that is there
+    /// already is filled and keeps its own mode.
     pub target: GuestPath,
+    /// The mode of a single file; its own, or 0644, when none.
+    pub mode: Option<FileMode>,
+    /// User and group in the guest; 0 and 0 are root.
+    pub owner: (u32, u32),
+}
+
+/// Where a file that a workspace starts with comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// A file or folder of this host.
+    Host(PathBuf),
+    /// What it holds.
+    Content(String),
+}
+
+/// Permissions of a file: up to `7777`, written in octal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(u16);
+
+impl FileMode {
+    const OF_CONTENT: Self = Self(0o644);
+
+    /// The bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let digits =
+            (3..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let mode = u16::from_str_radix(text, 8).ok();
+        mode.filter(|mode| digits && *mode <= 0o7777)
+            .map(Self)
+            .ok_or_else(|| InvalidText::new("a file mode", text, "write octal digits: \"0644\""))
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04o}", self.0)
+    }
 }
 
 /// One that was found.
 struct Found {
-    tree: HostTree,
+    source: FoundSource,
+    mode: Option<FileMode>,
+    owner: (u32, u32),
     folder: GuestPath,
     /// What a file is called in the folder; a folder's content needs no name.
     name: Vec<u8>,
+}
+
+enum FoundSource {
+    Tree(HostTree),
+    Content(String),
 }
 
 /// All of them, found and not yet read.
@@ -95,24 +150,45 @@ impl FoundFiles {
 
 impl Found {
     fn find(settings: &FileSettings) -> Result<Self, WorkspaceError> {
-        let tree = HostTree::find(&settings.source, false)?;
         let target = &settings.target;
-        if tree.is_folder {
-            return Ok(Self {
-                tree,
-                folder: target.clone(),
-                name: Vec::new(),
-            });
-        }
+        let source = match &settings.source {
+            FileSource::Content(content) => FoundSource::Content(content.clone()),
+            FileSource::Host(path) => FoundSource::Tree(HostTree::find(path, false)?),
+        };
+        let (shown, own_name) = match &source {
+            FoundSource::Content(_) => ("its content", "NAME".to_owned()),
+            FoundSource::Tree(tree) if tree.is_folder => {
+                if let Some(mode) = settings.mode {
+                    let message = format!(
+                        "mode `{mode}` is for a file, and `{}` is a folder",
+                        tree.shown
+                    );
+                    let fault = Fault::new(FaultKind::Usage, message);
+                    return Err(fault
+                        .with_hint("leave it out: modes in a folder are kept")
+                        .into());
+                }
+                return Ok(Self {
+                    folder: target.clone(),
+                    name: Vec::new(),
+                    mode: None,
+                    owner: settings.owner,
+                    source,
+                });
+            }
+            FoundSource::Tree(tree) => {
+                let own_name = String::from_utf8_lossy(&tree.name).into_owned();
+                (tree.shown.as_str(), own_name)
+            }
+        };
         let (folder, name) = target
             .as_str()
             .rsplit_once('/')
             .unwrap_or(("", target.as_str()));
         if matches!(name, "" | "." | "..") {
-            let message = format!("`{target}` is a folder, and `{}` is none", tree.shown);
-            let own = String::from_utf8_lossy(&tree.name).into_owned();
+            let message = format!("`{target}` is a folder, and `{shown}` is none");
             let hint = format!(
-                "write what it becomes: {}/{own}",
+                "write what it becomes: {}/{own_name}",
                 folder.trim_end_matches('/')
             );
             return Err(Fault::new(FaultKind::Usage, message).with_hint(hint).into());
@@ -121,25 +197,62 @@ impl Found {
         Ok(Self {
             folder: folder.parse()?,
             name: name.as_bytes().to_vec(),
-            tree,
+            mode: settings.mode,
+            owner: settings.owner,
+            source,
         })
     }
 
     fn pack(&self, sink: BufWriter<Limited>) -> Result<(Limited, Vec<String>), WorkspaceError> {
+        let packed = match &self.source {
+            FoundSource::Tree(tree) => self.pack_tree(tree, sink),
+            FoundSource::Content(content) => self.pack_content(content, sink),
+        };
+        packed.map_err(|error| self.failure(&error))
+    }
+
+    fn pack_content(
+        &self,
+        content: &str,
+        sink: BufWriter<Limited>,
+    ) -> io::Result<(Limited, Vec<String>)> {
+        let now = clock::now().unix_ms();
+        let entry = Entry {
+            path: self.name.clone(),
+            kind: EntryKind::Regular,
+            mode: self.mode.unwrap_or(FileMode::OF_CONTENT).bits(),
+            uid: self.owner.0,
+            gid: self.owner.1,
+            seconds: i64::try_from(now / 1000).unwrap_or(i64::MAX),
+            nanoseconds: 0,
+            size: content.len() as u64,
+            attributes: Vec::new(),
+        };
+        let mut writer = TarWriter::new(sink);
+        writer.entry(&entry, None)?;
+        writer.content(content.as_bytes())?;
+        let sink = writer.finish()?;
+        let sink = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok((sink, Vec::new()))
+    }
+
+    fn pack_tree(
+        &self,
+        tree: &HostTree,
+        sink: BufWriter<Limited>,
+    ) -> io::Result<(Limited, Vec<String>)> {
         let options = PackOptions {
-            owner: PackOwner::Set(0, 0),
+            owner: PackOwner::Set(self.owner.0, self.owner.1),
             links: Links::Kept,
             mounts: Mounts::All,
         };
         let mut packer = Packer::new(sink, options);
-        let tree = &self.tree;
-        let packed = packer.tree(&tree.folder, &tree.name, &self.name);
-        let ended = packed.and_then(|()| packer.finish());
-        let ended = ended.and_then(|(sink, _, skipped)| {
-            let sink = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
-            Ok((sink, skipped))
-        });
-        let (sink, skipped) = ended.map_err(|error| self.failure(&error))?;
+        if let Some(mode) = self.mode {
+            packer = packer.with_file_mode(mode.bits());
+        }
+        packer.tree(&tree.folder, &tree.name, &self.name)?;
+        let (sink, _, skipped) = packer.finish()?;
+        let sink = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
         let mut notes: Vec<String> = skipped
             .entries
             .iter()
@@ -158,8 +271,18 @@ impl Found {
         Ok((sink, notes))
     }
 
+    fn shown(&self) -> String {
+        match &self.source {
+            FoundSource::Tree(tree) => tree.shown.clone(),
+            FoundSource::Content(_) => {
+                let name = String::from_utf8_lossy(&self.name);
+                format!("{}/{name}", self.folder.as_str().trim_end_matches('/'))
+            }
+        }
+    }
+
     fn failure(&self, error: &io::Error) -> WorkspaceError {
-        let shown = &self.tree.shown;
+        let shown = &self.shown();
         let inner = error.get_ref();
         if inner
             .and_then(|inner| inner.downcast_ref::<TooLarge>())
@@ -226,7 +349,7 @@ impl Write for Limited {
     reason = "tests make the trees that are packed"
 )]
 mod tests {
-    use super::{FileSettings, FoundFiles};
+    use super::{FileMode, FileSettings, FileSource, FoundFiles};
     use crate::error::WorkspaceError;
     use crate::progress::{Progress, ProgressEvent, Silent};
     use microagent_os::dirs;
@@ -238,8 +361,67 @@ mod tests {
 
     fn settings(source: &Path, target: &str) -> FileSettings {
         FileSettings {
-            source: source.to_owned(),
+            source: FileSource::Host(source.to_owned()),
             target: target.parse().unwrap(),
+            mode: None,
+            owner: (0, 0),
+        }
+    }
+
+    #[test]
+    fn content_and_a_single_file_have_the_mode_and_owner_that_were_said() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("note");
+        fs::write(&file, "from the host").unwrap();
+        let said = |settings: FileSettings| FileSettings {
+            mode: Some("0640".parse().unwrap()),
+            owner: (7, 8),
+            ..settings
+        };
+        let content = FileSettings {
+            source: FileSource::Content("ok\n".into()),
+            ..settings(&file, "/etc/ok")
+        };
+        let files = [
+            said(settings(&file, "/etc/note")),
+            said(content.clone()),
+            content,
+        ];
+        let found = FoundFiles::find(&files).unwrap();
+        let paths = paths(root.path());
+        found.pack(&paths, &mut Silent).unwrap();
+        let listed = |number: usize| {
+            let output = std::process::Command::new("tar")
+                .args(["--numeric-owner", "-tvf"])
+                .arg(paths.file(number))
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            text.split_whitespace()
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(listed(0), "-rw-r----- 7/8");
+        assert_eq!(listed(1), "-rw-r----- 7/8");
+        assert_eq!(listed(2), "-rw-r--r-- 0/0");
+        let held = std::process::Command::new("tar")
+            .arg("xOf")
+            .arg(paths.file(1))
+            .output()
+            .unwrap();
+        assert_eq!(held.stdout, b"ok\n");
+        let folder = said(settings(root.path(), "/etc"));
+        assert_eq!(kind(FoundFiles::find(&[folder])), FaultKind::Usage);
+    }
+
+    #[test]
+    fn a_mode_is_octal_and_has_at_most_twelve_bits() {
+        for (text, bits) in [("644", 0o644), ("0644", 0o644), ("07777", 0o7777)] {
+            assert_eq!(text.parse::<FileMode>().unwrap().bits(), bits);
+        }
+        for text in ["", "7", "0999", "10000", "rwx", "+644", "0o644"] {
+            assert!(text.parse::<FileMode>().is_err(), "{text}");
         }
     }
 

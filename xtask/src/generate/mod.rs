@@ -8,6 +8,7 @@ mod capabilities;
 mod environment;
 mod exit_codes;
 mod messages;
+mod spec_schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,6 +92,12 @@ fn pages(places: &Places) -> Result<Vec<Page>> {
             exit_codes::page(&source("crates/microagent-wire/src/exit_code.rs")?)?,
         ),
         page("messages.md", messages::page(&snapshots(places)?)?),
+        page(
+            "spec-schema.json",
+            spec_schema::page(&source(
+                "crates/microagent-workspace/src/spec_file/keys.rs",
+            )?)?,
+        ),
     ])
 }
 

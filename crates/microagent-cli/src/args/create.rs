@@ -15,11 +15,22 @@ use super::workspace::WorkspaceArgs;
 Examples:
   microagent create web --image oci:./image
   microagent create dev --image rootfs:base.tar.gz --idle --profile small
+  microagent create --file microagent.yaml
   microagent create job --image oci:./image --copy-in ./job:/srv/job -- python3 -m job"
 )]
 pub(crate) struct CreateArgs {
-    /// Name of the workspace
-    pub(crate) name: WorkspaceName,
+    /// Name of the workspace, unless --name or a spec file gives it
+    pub(crate) name: Option<WorkspaceName>,
+
+    /// The same as NAME
+    #[arg(
+        long = "name",
+        value_name = "NAME",
+        id = "name_flag",
+        conflicts_with = "name",
+        hide = true
+    )]
+    pub(crate) name_flag: Option<WorkspaceName>,
 
     /// In place of the image's command
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]

@@ -21,9 +21,9 @@ const MODES: [(&str, NetworkMode); 3] = [
 /// Network, published ports, mediation.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArgs {
-    /// nat (outbound only), isolated (none) or bridged (Apple VF only)
-    #[arg(long = "network", value_name = "MODE", default_value = "nat", value_parser = mode_parser(), hide_possible_values = true, help_heading = HEADING)]
-    pub(crate) mode: NetworkMode,
+    /// nat (outbound only), isolated (none) or bridged (Apple VF only) [default: nat]
+    #[arg(long = "network", value_name = "MODE", value_parser = mode_parser(), hide_possible_values = true, help_heading = HEADING)]
+    pub(crate) mode: Option<NetworkMode>,
 
     /// Open to the guest of a nat network: loopback (the host's, at the guest's gateway) or local
     /// (the host's networks)
@@ -39,7 +39,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) mediation: Option<MediationArg>,
 
     /// Start although the target of the mediation channel does not accept
-    #[arg(long, requires = "mediation", help_heading = HEADING)]
+    #[arg(long, help_heading = HEADING)]
     pub(crate) mediation_optional: bool,
 }
 

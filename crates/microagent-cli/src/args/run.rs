@@ -24,7 +24,7 @@ Examples:
   microagent run -d --name web --publish 8080:80 rootfs:base.tar.gz httpd -f"
 )]
 pub(crate) struct RunArgs {
-    /// The image, unless --image gives it; then the command, in place of the image's own
+    /// The image, unless --image or a spec file gives it; then the command, in place of the image's own
     #[arg(value_name = "IMAGE", trailing_var_arg = true, num_args = 0.., value_hint = ValueHint::CommandWithArguments)]
     pub(crate) words: Vec<OsString>,
 

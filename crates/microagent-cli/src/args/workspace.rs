@@ -24,6 +24,10 @@ pub(crate) struct WorkspaceArgs {
     #[arg(long, value_name = "SOURCE")]
     pub(crate) image: Option<ImageSource>,
 
+    /// A spec file (`microagent.yaml`) for what the flags leave out; - reads it from stdin
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+
     /// When its registry is asked: missing, always or never
     #[arg(long, value_name = "POLICY", default_value = "missing", value_parser = pull_parser(), hide_possible_values = true)]
     pub(crate) pull: PullPolicy,
@@ -32,9 +36,9 @@ pub(crate) struct WorkspaceArgs {
     #[arg(long, value_name = "HOST")]
     pub(crate) insecure_registry: Vec<RegistryHost>,
 
-    /// tiny, small, medium or large: see `microagent profiles`
-    #[arg(long, value_name = "NAME", default_value = "medium", value_parser = profile_parser(), hide_possible_values = true, help_heading = SIZE)]
-    pub(crate) profile: Profile,
+    /// tiny, small, medium or large: see `microagent profiles` [default: medium]
+    #[arg(long, value_name = "NAME", value_parser = profile_parser(), hide_possible_values = true, help_heading = SIZE)]
+    pub(crate) profile: Option<Profile>,
 
     /// Memory, for example 512M [default: the profile's]
     #[arg(short, long, value_name = "SIZE", help_heading = SIZE)]
@@ -91,6 +95,10 @@ pub(crate) struct WorkspaceArgs {
     /// Take the place of a workspace of the same name, unless its VM lives or it is quarantined
     #[arg(long)]
     pub(crate) replace: bool,
+
+    /// Check everything, choose the backend and print the merged spec; nothing is pulled or made
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     /// A kernel in place of the installed one
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]

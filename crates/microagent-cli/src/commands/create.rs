@@ -2,10 +2,11 @@
 
 use microagent_types::Span;
 use microagent_wire::exit_code;
-use microagent_workspace::{CreateReport, CreateSettings, Interrupt, create};
+use microagent_workspace::{CreateReport, Interrupt, create};
 use serde_json::{Value, json};
 
-use super::new_workspace::{self, guest_words};
+use super::new_workspace::{Asked, TypedCommand, guest_words};
+use super::{dry_run, spec};
 use crate::args::CreateArgs;
 use crate::error::Failure;
 use crate::printer::Printer;
@@ -21,10 +22,14 @@ pub(crate) fn perform(
     global: &GlobalSettings,
     printer: &Printer,
 ) -> Result<u8, Failure> {
-    let settings = resolve(args, printer)?;
-    let context = global.context()?;
+    let asked = resolve(args)?;
+    let context = global.context_with(asked.backend)?;
     let interrupt = Interrupt::new();
     signals::watch(&interrupt)?;
+    if asked.dry_run {
+        return dry_run::perform(&asked, &context, printer, &interrupt);
+    }
+    let settings = asked.into_create(printer);
     let mut progress = ProgressBars::new(printer);
     let created = create(&context, &settings, &mut progress, &interrupt);
     drop(progress);
@@ -38,17 +43,27 @@ pub(crate) fn perform(
     Ok(exit_code::DONE)
 }
 
-fn resolve(mut args: CreateArgs, printer: &Printer) -> Result<CreateSettings, Failure> {
-    let name = args.name;
-    let image = args.workspace.image.take().ok_or_else(|| {
+fn resolve(mut args: CreateArgs) -> Result<Asked, Failure> {
+    let spec = spec::load(&args.workspace)?;
+    let name = args.name.or(args.name_flag).or_else(|| spec.name.clone());
+    let name = name.ok_or_else(|| {
+        Failure::usage(
+            "create needs a name for the workspace",
+            "microagent create web --image debian:12",
+        )
+    })?;
+    let image = args.workspace.image.take().or_else(|| spec.image.clone());
+    let image = image.ok_or_else(|| {
         Failure::usage(
             format!("workspace `{name}` needs an image"),
             format!("microagent create {name} --image debian:12"),
         )
     })?;
-    let command = guest_words(args.command).collect::<Result<Vec<String>, _>>()?;
-    let new = new_workspace::resolve(args.workspace, command)?;
-    Ok(new.into_create(name, image, args.idle, printer))
+    let typed = TypedCommand {
+        words: guest_words(args.command).collect::<Result<_, _>>()?,
+        idle: args.idle,
+    };
+    Asked::resolve(Some(name), image, args.workspace, spec, typed)
 }
 
 /// Says what became of the image and the disk.

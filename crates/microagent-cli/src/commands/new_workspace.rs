@@ -1,18 +1,24 @@
-//! What a new workspace is, from the flags that `run` and `create` share: every value checked, nothing
-//! looked up that a wrong word could have told already.
+//! What a new workspace is, from the flags that `run` and `create` share and from a spec file below
+//! them: every value checked, nothing looked up that a wrong word could have told already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 
 use microagent_types::label::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
-use microagent_types::{AbsPath, DiskContent, DiskSpec, ImageSource, LabelName, WorkspaceName};
+use microagent_types::{
+    AbsPath, BackendName, DiskContent, DiskSpec, ImageSource, LabelName, Opening, PublishSpec,
+    WorkspaceName,
+};
 use microagent_wire::fault::Fault;
+use microagent_wire::supervisor::spec::NetworkMode;
 use microagent_workspace::create::Idle;
 use microagent_workspace::disks::{DiskSettings, DiskSource};
 use microagent_workspace::request::{MediationSettings, NetworkSettings};
 use microagent_workspace::workload::{SizeSettings, WorkloadSettings};
-use microagent_workspace::{CreateSettings, FileSettings, NameTaken, PullSettings};
+use microagent_workspace::{
+    CreateSettings, FileSettings, FileSource, NameTaken, PullSettings, SpecFile, generated_name,
+};
 
 use super::session::environment;
 use crate::args::{CopyInArg, MediationArg, NetworkArgs, WorkspaceArgs, invalid_text};
@@ -37,65 +43,142 @@ pub(super) struct NewWorkspace {
     pub(super) notes: Vec<String>,
 }
 
-impl NewWorkspace {
-    /// Says what is worth saying; the rest is for a workspace that outlives this command.
-    pub(super) fn into_create(
-        self,
-        name: WorkspaceName,
+/// A new workspace as flags and spec together ask for it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) name: Option<WorkspaceName>,
+    pub(super) image: ImageSource,
+    pub(super) new: NewWorkspace,
+    pub(super) idle: bool,
+    /// The backend that the spec names.
+    pub(super) backend: Option<BackendName>,
+    /// Nothing is to be done.
+    pub(super) dry_run: bool,
+}
+
+impl Asked {
+    /// Resolves the flags over the spec.
+    pub(super) fn resolve(
+        name: Option<WorkspaceName>,
         image: ImageSource,
-        idle: bool,
-        printer: &Printer,
-    ) -> CreateSettings {
-        for note in &self.notes {
+        args: WorkspaceArgs,
+        spec: SpecFile,
+        typed: TypedCommand,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            name,
+            image,
+            idle: typed.is_idle(&args, &spec),
+            backend: spec.backend,
+            dry_run: args.dry_run,
+            new: resolve(args, spec, typed)?,
+        })
+    }
+
+    /// Says what is worth saying; the rest is for a workspace that outlives this command.
+    pub(super) fn into_create(self, printer: &Printer) -> CreateSettings {
+        let new = self.new;
+        for note in &new.notes {
             printer.note(note);
         }
         CreateSettings {
-            name,
-            image,
-            workload: self.workload,
-            idle: if idle { Idle::Yes } else { Idle::No },
-            size: self.size,
-            disks: self.disks,
-            files: self.files,
-            network: self.network,
-            hostname: self.hostname,
-            labels: self.labels,
-            kernel: self.kernel,
-            pull: self.pull,
-            name_taken: self.name_taken,
+            name: self.name.unwrap_or_else(generated_name),
+            image: self.image,
+            workload: new.workload,
+            idle: if self.idle { Idle::Yes } else { Idle::No },
+            size: new.size,
+            disks: new.disks,
+            files: new.files,
+            network: new.network,
+            hostname: new.hostname,
+            labels: new.labels,
+            kernel: new.kernel,
+            pull: new.pull,
+            name_taken: new.name_taken,
         }
     }
 }
 
-/// Resolves the shared flags; `command` stands in place of the image's.
-pub(super) fn resolve(args: WorkspaceArgs, command: Vec<String>) -> Result<NewWorkspace, Failure> {
+/// What runs, as it was typed: over what a spec file says as a whole.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TypedCommand {
+    /// In place of the image's command.
+    pub(super) words: Vec<String>,
+    /// `--idle`.
+    pub(super) idle: bool,
+}
+
+impl TypedCommand {
+    /// Whether nothing runs.
+    pub(super) fn is_idle(&self, args: &WorkspaceArgs, spec: &SpecFile) -> bool {
+        let runs = !self.words.is_empty() || args.entrypoint.is_some();
+        self.idle || (!runs && spec.idle == Some(true))
+    }
+}
+
+/// Resolves the shared flags over a spec.
+fn resolve(
+    args: WorkspaceArgs,
+    spec: SpecFile,
+    typed: TypedCommand,
+) -> Result<NewWorkspace, Failure> {
     let mut notes = Vec::new();
-    if let (Some(cpus), Ok(host)) = (args.cpus, std::thread::available_parallelism())
+    let cpus = args.cpus.or(spec.cpus);
+    if let (Some(cpus), Ok(host)) = (cpus, std::thread::available_parallelism())
         && usize::from(cpus.get()) > host.get()
     {
         notes.push(format!("--cpus {cpus} is more than this host's {host}"));
     }
     let kernel = args.kernel.map(|path| absolute(&path, "--kernel"));
+    let kernel = kernel.or_else(|| {
+        spec.kernel
+            .map(|path| absolute(&path, "kernel in the spec"))
+    });
+    let mut env = spec.env;
+    env.merge(&environment::of_args(&args.environment)?)
+        .map_err(|refused| usage(refused.to_string(), refused.expected))?;
+    let (entrypoint, command) = match (args.entrypoint, typed.words) {
+        _ if typed.idle => (None, Vec::new()),
+        (Some(word), words) => (Some(entrypoint(word)), words),
+        (None, words) if words.is_empty() => (spec.entrypoint, spec.command.unwrap_or_default()),
+        (None, words) => (spec.entrypoint, words),
+    };
+    let mut disks = spec.disks;
+    disks.retain(|disk| !args.disks.iter().any(|typed| typed.name == disk.name));
+    disks.extend(args.disks);
+    let mut files = spec.files;
+    files.extend(args.copy_in.into_iter().map(file));
+    let mut labels_all = spec.labels;
+    labels_all.extend(labels(&args.labels)?);
+    check_label_count(labels_all.len())?;
     Ok(NewWorkspace {
         workload: WorkloadSettings {
             command,
-            entrypoint: args.entrypoint.map(entrypoint),
-            env: environment::of_args(&args.environment)?,
-            user: args.user,
-            workdir: args.workdir,
-            stop_signal: args.stop_signal,
+            entrypoint,
+            env,
+            user: args.user.or(spec.user),
+            workdir: args.workdir.or(spec.workdir),
+            stop_signal: args.stop_signal.or(spec.stop_signal),
         },
         size: SizeSettings {
-            profile: args.profile,
-            memory: args.memory,
-            cpus: args.cpus,
-            disk: args.disk_size,
+            profile: args.profile.or(spec.profile).unwrap_or_default(),
+            memory: args.memory.or(spec.memory),
+            cpus,
+            disk: args.disk_size.or(spec.disk_size),
         },
-        disks: args.disks.into_iter().map(disk).collect::<Result<_, _>>()?,
-        files: args.copy_in.into_iter().map(file).collect(),
-        network: network(args.network),
-        hostname: args.hostname,
-        labels: labels(&args.labels)?,
+        disks: disks.into_iter().map(disk).collect::<Result<_, _>>()?,
+        files,
+        network: network(
+            args.network,
+            SpecNetwork {
+                mode: spec.network_mode,
+                reach: spec.reach,
+                publish: spec.publish,
+                mediation: spec.mediation,
+            },
+        )?,
+        hostname: args.hostname.or(spec.hostname),
+        labels: labels_all,
         kernel: kernel.transpose()?,
         pull: PullSettings {
             policy: args.pull,
@@ -140,8 +223,10 @@ fn disk(spec: DiskSpec) -> Result<DiskSettings, Failure> {
 
 fn file(copy: CopyInArg) -> FileSettings {
     FileSettings {
-        source: copy.source,
+        source: FileSource::Host(copy.source),
         target: copy.target,
+        mode: None,
+        owner: (0, 0),
     }
 }
 
@@ -153,19 +238,57 @@ fn entrypoint(word: String) -> Vec<String> {
     }
 }
 
-fn network(args: NetworkArgs) -> NetworkSettings {
-    let channel = |declared: MediationArg| MediationSettings {
-        port: declared.port,
-        target: declared.target,
-        required: !args.mediation_optional,
-    };
-    NetworkSettings {
-        mode: args.mode,
-        dns: Vec::new(),
-        reach: args.reach,
-        publish: args.publish,
-        mediation: args.mediation.map(channel),
+/// What a spec says about the network.
+struct SpecNetwork {
+    mode: Option<NetworkMode>,
+    reach: Vec<Opening>,
+    publish: Vec<PublishSpec>,
+    mediation: Option<MediationSettings>,
+}
+
+fn network(args: NetworkArgs, spec: SpecNetwork) -> Result<NetworkSettings, Fault> {
+    let typed = args
+        .mediation
+        .map(|declared: MediationArg| MediationSettings {
+            port: declared.port,
+            target: declared.target,
+            required: true,
+        });
+    let mut mediation = typed.or(spec.mediation);
+    match &mut mediation {
+        Some(mediation) if args.mediation_optional => mediation.required = false,
+        None if args.mediation_optional => {
+            return Err(usage(
+                "`--mediation-optional` needs a mediation channel",
+                "declare one: --mediation 2048=127.0.0.1:9900",
+            ));
+        }
+        _ => {}
     }
+    let mut publish = spec.publish;
+    publish.extend(args.publish);
+    let mut taken = HashSet::new();
+    for port in &publish {
+        let address = port.socket_addr();
+        if address.port() != 0 && !taken.insert(address) {
+            return Err(usage(
+                format!("host port `{address}` is published twice"),
+                format!(
+                    "leave out one, or take another host port: --publish 0:{}",
+                    port.guest_port
+                ),
+            ));
+        }
+    }
+    let mut reach = spec.reach;
+    reach.extend(args.reach);
+    Ok(NetworkSettings {
+        mode: args.mode.or(spec.mode).unwrap_or_default(),
+        dns: Vec::new(),
+        reach,
+        publish,
+        mediation,
+    })
 }
 
 fn labels(words: &[String]) -> Result<BTreeMap<LabelName, String>, Fault> {
@@ -188,11 +311,15 @@ fn labels(words: &[String]) -> Result<BTreeMap<LabelName, String>, Fault> {
         }
         labels.insert(key, value.to_owned());
     }
-    if labels.len() > LABELS_MAX {
+    Ok(labels)
+}
+
+fn check_label_count(count: usize) -> Result<(), Fault> {
+    if count > LABELS_MAX {
         return Err(usage(
-            format!("there are {} labels", labels.len()),
+            format!("there are {count} labels"),
             format!("a workspace has at most {LABELS_MAX}"),
         ));
     }
-    Ok(labels)
+    Ok(())
 }

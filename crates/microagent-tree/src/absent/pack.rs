@@ -22,6 +22,12 @@ impl<W: Write> Packer<W> {
         }
     }
 
+    /// Changes nothing, since there is no file.
+    #[must_use]
+    pub fn with_file_mode(self, _mode: u16) -> Self {
+        self
+    }
+
     /// Ends the archive and tells what was packed.
     ///
     /// # Errors

@@ -2,14 +2,15 @@
 
 use microagent_types::Span;
 use microagent_wire::exit_code;
-use microagent_workspace::{CreateSettings, Interrupt, generated_name, run_detached};
+use microagent_workspace::{Interrupt, run_detached};
 use std::time::Duration;
 
 use super::settings::image_and_command;
 use crate::args::RunArgs;
 use crate::commands::create::{self, Spent};
-use crate::commands::new_workspace;
+use crate::commands::new_workspace::{Asked, TypedCommand};
 use crate::commands::session::attachment::limit;
+use crate::commands::{dry_run, spec};
 use crate::error::{Failure, usage};
 use crate::printer::Printer;
 use crate::progress_bar::ProgressBars;
@@ -24,10 +25,14 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<u8, Failure> {
     let ready_timeout = args.ready_timeout.and_then(limit);
-    let settings = resolve(args, printer)?;
-    let context = global.context()?;
+    let asked = resolve(args)?;
+    let context = global.context_with(asked.backend)?;
     let interrupt = Interrupt::new();
     signals::watch(&interrupt)?;
+    if asked.dry_run {
+        return dry_run::perform(&asked, &context, printer, &interrupt);
+    }
+    let settings = asked.into_create(printer);
     let mut progress = ProgressBars::new(printer);
     let ran = run_detached(
         &context,
@@ -53,16 +58,21 @@ pub(super) fn run(
     Ok(exit_code::DONE)
 }
 
-fn resolve(mut args: RunArgs, printer: &Printer) -> Result<CreateSettings, Failure> {
-    let (image, command) = image_and_command(args.workspace.image.take(), args.words)?;
-    if args.idle && !command.is_empty() {
+fn resolve(mut args: RunArgs) -> Result<Asked, Failure> {
+    let spec = spec::load(&args.workspace)?;
+    let image = args.workspace.image.take().or_else(|| spec.image.clone());
+    let (image, words) = image_and_command(image, args.words)?;
+    if args.idle && !words.is_empty() {
         let failure = usage(
             "an idle workspace runs no command",
             "leave out --idle, or run the command later: microagent exec NAME COMMAND",
         );
         return Err(failure.into());
     }
-    let new = new_workspace::resolve(args.workspace, command)?;
-    let name = args.name.unwrap_or_else(generated_name);
-    Ok(new.into_create(name, image, args.idle, printer))
+    let name = args.name.or_else(|| spec.name.clone());
+    let typed = TypedCommand {
+        words,
+        idle: args.idle,
+    };
+    Asked::resolve(name, image, args.workspace, spec, typed)
 }

@@ -8,6 +8,7 @@ mod settings;
 use microagent_workspace::Interrupt;
 
 use crate::args::RunArgs;
+use crate::commands::{dry_run, spec};
 use crate::error::{Failure, usage};
 use crate::printer::{Format, Printer};
 use crate::progress_bar::ProgressBars;
@@ -24,20 +25,24 @@ pub(crate) fn perform(
 }
 
 fn run(args: RunArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8, Failure> {
-    if args.detach {
-        return detached::run(args, global, printer);
-    }
-    if args.idle {
+    if spec::is_stdin(&args.workspace) && args.session.interactive {
         let failure = usage(
-            "`--idle` runs no command, and run waits for one",
-            "microagent run --detach --idle IMAGE, or microagent create NAME --image IMAGE --idle",
+            "`--file -` cannot be used with `--interactive`: both read stdin",
+            "put the spec in a file, or leave out -i",
         );
         return Err(failure.into());
     }
-    let plan = settings::resolve(args, printer.format())?;
-    let context = global.context()?;
+    if args.detach {
+        return detached::run(args, global, printer);
+    }
+    let (asked, words) = settings::ask(args)?;
     let interrupt = Interrupt::new();
     signals::watch(&interrupt)?;
+    let context = global.context_with(asked.backend)?;
+    if asked.dry_run {
+        return dry_run::perform(&asked, &context, printer, &interrupt);
+    }
+    let plan = settings::resolve(asked, words, printer.format())?;
     for note in &plan.notes {
         printer.note(note);
     }

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 
-use microagent_types::ImageSource;
+use microagent_types::{ImageSource, Span};
 use microagent_wire::fault::Fault;
 use microagent_workspace::{CopyOut, Keep, RunSettings};
 
-use crate::args::{CopyOutArg, RunArgs, invalid_text};
-use crate::commands::new_workspace::{self, guest_words};
+use crate::args::{CopyOutArg, RunArgs, SessionArgs, invalid_text};
+use crate::commands::new_workspace::{Asked, TypedCommand, guest_words};
 use crate::commands::session::attachment::{Attachment, limit};
+use crate::commands::spec;
 use crate::error::{Failure, usage};
 use crate::printer::Format;
 
@@ -25,20 +26,63 @@ pub(super) struct RunPlan {
     pub(super) notes: Vec<String>,
 }
 
-/// Resolves the arguments.
-pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Failure> {
-    let (image, command) = image_and_command(args.workspace.image.take(), args.words)?;
-    let attachment = Attachment::resolve(args.session, format)?;
-    let command_given = !command.is_empty() || args.workspace.entrypoint.is_some();
-    let new = new_workspace::resolve(args.workspace, command)?;
+/// What is `run`'s own: all but the workspace.
+#[derive(Debug)]
+pub(super) struct RunWords {
+    session: SessionArgs,
+    copy_out: Vec<CopyOutArg>,
+    ready_timeout: Option<Span>,
+    keep: bool,
+    command_given: bool,
+}
+
+/// What is asked for, flags over spec.
+pub(super) fn ask(mut args: RunArgs) -> Result<(Asked, RunWords), Failure> {
+    let spec = spec::load(&args.workspace)?;
+    let image = args.workspace.image.take().or_else(|| spec.image.clone());
+    let (image, words) = image_and_command(image, args.words)?;
+    let command = spec
+        .command
+        .as_ref()
+        .is_some_and(|command| !command.is_empty());
+    let own = RunWords {
+        command_given: !words.is_empty()
+            || args.workspace.entrypoint.is_some()
+            || command
+            || spec.entrypoint.is_some(),
+        session: args.session,
+        copy_out: args.copy_out,
+        ready_timeout: args.ready_timeout,
+        keep: args.keep,
+    };
+    let name = args.name.or_else(|| spec.name.clone());
+    let typed = TypedCommand {
+        words,
+        idle: args.idle,
+    };
+    if typed.is_idle(&args.workspace, &spec) {
+        let failure = usage(
+            "`--idle` runs no command, and run waits for one",
+            "microagent run --detach --idle IMAGE, or microagent create NAME --image IMAGE --idle",
+        );
+        return Err(failure.into());
+    }
+    let asked = Asked::resolve(name, image, args.workspace, spec, typed)?;
+    Ok((asked, own))
+}
+
+/// The plan of what is asked for.
+pub(super) fn resolve(asked: Asked, own: RunWords, format: Format) -> Result<RunPlan, Failure> {
+    let attachment = Attachment::resolve(own.session, format)?;
+    let new = asked.new;
     let settings = RunSettings {
-        image,
-        name: args.name,
+        image: asked.image,
+        name: asked.name,
         workload: new.workload,
         size: new.size,
         disks: new.disks,
         files: new.files,
-        copy_out: args.copy_out.into_iter().map(copy_out).collect(),
+        copy_out: own.copy_out.into_iter().map(copy_out).collect(),
         network: new.network,
         hostname: new.hostname,
         labels: new.labels,
@@ -46,8 +90,8 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
         pull: new.pull,
         name_taken: new.name_taken,
         timeout: attachment.timeout,
-        ready_timeout: args.ready_timeout.and_then(limit),
-        keep: if args.keep {
+        ready_timeout: own.ready_timeout.and_then(limit),
+        keep: if own.keep {
             Keep::Halted
         } else {
             Keep::Nothing
@@ -58,7 +102,7 @@ pub(super) fn resolve(mut args: RunArgs, format: Format) -> Result<RunPlan, Fail
     Ok(RunPlan {
         settings,
         attachment,
-        command_given,
+        command_given: own.command_given,
         notes: new.notes,
     })
 }

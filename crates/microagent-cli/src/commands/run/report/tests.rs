@@ -2,7 +2,7 @@
 
 use super::{document, fault};
 use crate::args::{Command, Parsed, parse};
-use crate::commands::run::settings::{RunPlan, resolve};
+use crate::commands::run::settings::{RunPlan, ask, resolve};
 use crate::commands::session::streams::Capture;
 use crate::printer::Format;
 use microagent_types::{ByteSize, Digest, SignalName, Timestamp};
@@ -27,7 +27,8 @@ fn plan() -> RunPlan {
     let Command::Run(args) = cli.command else {
         panic!()
     };
-    resolve(*args, Format::Json).unwrap()
+    let (asked, own) = ask(*args).unwrap();
+    resolve(asked, own, Format::Json).unwrap()
 }
 
 fn report(end: CommandEnd) -> RunReport {

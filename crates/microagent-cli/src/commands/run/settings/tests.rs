@@ -1,6 +1,6 @@
 //! What the words of `run` come to.
 
-use super::{RunPlan, resolve};
+use super::{RunPlan, ask, resolve};
 use crate::args::{Command, Parsed, parse};
 use crate::commands::session::streams::Stdin;
 use crate::error::Failure;
@@ -22,7 +22,8 @@ fn plan(line: &[&str]) -> Result<RunPlan, Failure> {
     let Command::Run(args) = cli.command else {
         panic!("{line:?} is another command")
     };
-    resolve(*args, Format::Text)
+    let (asked, own) = ask(*args)?;
+    resolve(asked, own, Format::Text)
 }
 
 fn refusal(line: &[&str]) -> (String, String) {
