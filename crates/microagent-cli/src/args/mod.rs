@@ -189,12 +189,14 @@ pub(crate) struct Parse {
 /// Parses the words of a command line, the program's name first.
 pub(crate) fn parse(words: &[OsString]) -> Parse {
     let mut root = definition();
-    root.build();
     let seen = scan::scan(&root, words.get(1..).unwrap_or_default());
     let parsed = match foreign_words::host_folder(&root, &seen) {
         Some(fault) => Parsed::Refused(Box::new(fault)),
-        None => parse_with_clap(root, &seen, words),
+        None => parse_with_clap(&mut root, &seen, words),
     };
+    // Thousands of small pieces, which are given back one by one for nothing: the process needs one
+    // definition, and ends soon.
+    std::mem::forget(root);
     Parse {
         json: seen.json,
         color: seen.color,
@@ -202,10 +204,10 @@ pub(crate) fn parse(words: &[OsString]) -> Parse {
     }
 }
 
-fn parse_with_clap(root: clap::Command, seen: &scan::Seen, words: &[OsString]) -> Parsed {
-    let known = root.clone();
+/// Of the definition only the command that was typed is worked out; a refusal needs all of it.
+fn parse_with_clap(root: &mut clap::Command, seen: &scan::Seen, words: &[OsString]) -> Parsed {
     let parsed = root
-        .try_get_matches_from(words)
+        .try_get_matches_from_mut(words)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => Parsed::Command(Box::new(cli)),
@@ -219,12 +221,19 @@ fn parse_with_clap(root: clap::Command, seen: &scan::Seen, words: &[OsString]) -
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
                 Parsed::Nothing {
-                    help: help::short(&known),
+                    help: help::short(&whole()),
                 }
             }
-            _ => Parsed::Refused(Box::new(refusal::fault(&known, seen, &error))),
+            _ => Parsed::Refused(Box::new(refusal::fault(&whole(), seen, &error))),
         },
     }
+}
+
+/// The definition with every command worked out.
+fn whole() -> clap::Command {
+    let mut root = definition();
+    root.build();
+    root
 }
 
 /// The definition that help, man pages, completions and parsing share.

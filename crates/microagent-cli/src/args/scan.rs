@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgAction, Command, ValueEnum as _};
+use clap::{Arg, ArgAction, Command, ValueEnum as _};
 
 use crate::printer::ColorChoice;
 
@@ -25,7 +25,8 @@ pub(super) struct Seen {
     pub(super) after_short_v: Vec<String>,
 }
 
-/// Looks at the words in front of the guest's. `root` must have been built.
+/// Looks at the words in front of the guest's. `root` need not have been built: that costs more than the
+/// rest of a short command.
 pub(super) fn scan(root: &Command, words: &[OsString]) -> Seen {
     let mut seen = Seen::default();
     let mut command = root;
@@ -46,14 +47,14 @@ pub(super) fn scan(root: &Command, words: &[OsString]) -> Seen {
             };
             seen.json |= name == "json";
             let value = match attached {
-                None if long_takes_value(command, name) => words.next().map(String::from),
+                None if long_takes_value(root, command, name) => words.next().map(String::from),
                 attached => attached,
             };
             if name == "color" {
                 seen.color = value.and_then(|text| ColorChoice::from_str(&text, false).ok());
             }
         } else if word.len() > 1 && word.starts_with('-') {
-            if shorts_take_next(command, &word[1..]) {
+            if shorts_take_next(root, command, &word[1..]) {
                 words.next();
             }
         } else if let Some(sub) = command.find_subcommand(word.as_ref())
@@ -82,8 +83,14 @@ pub(super) fn find<'a>(root: &'a Command, seen: &Seen) -> Option<&'a Command> {
         .try_fold(root, |command, word| command.find_subcommand(word))
 }
 
-fn long_takes_value(command: &Command, name: &str) -> bool {
-    let flag = command.get_arguments().find(|arg| {
+/// The flags of a command, and those of every command.
+fn flags<'a>(root: &'a Command, command: &'a Command) -> impl Iterator<Item = &'a Arg> {
+    let of_every = root.get_arguments().filter(|arg| arg.is_global_set());
+    command.get_arguments().chain(of_every)
+}
+
+fn long_takes_value(root: &Command, command: &Command, name: &str) -> bool {
+    let flag = flags(root, command).find(|arg| {
         arg.get_long_and_visible_aliases()
             .is_some_and(|all| all.contains(&name))
     });
@@ -91,11 +98,9 @@ fn long_takes_value(command: &Command, name: &str) -> bool {
 }
 
 /// Whether the last of bundled short flags takes the next word as its value.
-fn shorts_take_next(command: &Command, shorts: &str) -> bool {
+fn shorts_take_next(root: &Command, command: &Command, shorts: &str) -> bool {
     let takes = |short: char| {
-        let flag = command
-            .get_arguments()
-            .find(|arg| arg.get_short() == Some(short));
+        let flag = flags(root, command).find(|arg| arg.get_short() == Some(short));
         flag.is_some_and(|arg| takes_value(arg.get_action()))
     };
     match shorts.chars().position(takes) {
@@ -110,7 +115,5 @@ fn takes_value(action: &ArgAction) -> bool {
 
 /// Whether the first word that is no flag ends the flags of this command.
 fn ends_flags(command: &Command) -> bool {
-    command
-        .get_positionals()
-        .any(clap::Arg::is_trailing_var_arg_set)
+    command.get_positionals().any(Arg::is_trailing_var_arg_set)
 }

@@ -4,18 +4,23 @@
 //! end) or hangs (a child that never ends). Here stdin is fed and both streams are drained at once,
 //! each has a limit, and the deadline ends the child.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(unix)]
+use super::talk_unix as platform_talk;
+#[cfg(windows)]
+use super::talk_windows as platform_talk;
 use super::{Exit, ProcessIdentity, Spawn, SpawnError, Stream};
 use crate::clock::Deadline;
 
 /// The time that a killed child gets to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// The time that streams get to end after the child has, since a grandchild may hold them.
-const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(super) const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+/// Bytes that are read at once.
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The limits of a conversation.
 #[derive(Debug, Clone, Copy)]
@@ -95,33 +100,28 @@ impl Conversation {
             .stderr(Stream::Pipe)
             .start()?;
         started(child.handle().identity());
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let feeder = std::thread::spawn(move || {
-            if let Some(mut stdin) = stdin {
-                // A reader that is gone has its reasons; its answer tells them.
-                let _ = stdin.write_all(&input);
-            }
-        });
-        let stdout = drain(stdout, self.stdout_bytes_max, Keep::First);
-        let stderr = drain(stderr, self.stderr_bytes_max, Keep::Last);
-
-        let ended = child.wait_for(deadline.remaining()).map_err(talk)?;
+        let mut talk_goes_on = platform_talk::talk(
+            &mut child,
+            input,
+            Drained::new(self.stdout_bytes_max, Keep::First),
+            Drained::new(self.stderr_bytes_max, Keep::Last),
+        );
+        let ended = talk_goes_on
+            .until_end(&mut child, &deadline)
+            .map_err(talk)?;
         let Some(exit) = ended else {
             child.kill_and_wait(KILL_LIMIT).map_err(talk)?;
-            let stderr = stderr.collect().unwrap_or_default().kept;
             return Err(ConversationError::TimedOut {
                 program,
                 limit: self.limit,
-                stderr,
+                // What it said until then; that it can't be read is no news any more.
+                stderr: talk_goes_on
+                    .rest()
+                    .map(|(_, stderr)| stderr.kept)
+                    .unwrap_or_default(),
             });
         };
-        let (stdout, stderr) = (
-            stdout.collect().map_err(talk)?,
-            stderr.collect().map_err(talk)?,
-        );
-        // It ends with the child's stdin; a grandchild that holds it keeps only the thread.
-        drop(feeder);
+        let (stdout, stderr) = talk_goes_on.rest().map_err(talk)?;
         Ok(Reply {
             exit,
             stdout: stdout.kept,
@@ -131,62 +131,50 @@ impl Conversation {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Keep {
+/// Which bytes of a stream are kept when there are too many.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Keep {
     First,
     Last,
 }
 
-#[derive(Default)]
-struct Drained {
+/// What a stream has given so far.
+#[derive(Debug)]
+pub(super) struct Drained {
     kept: Vec<u8>,
     total: u64,
+    bytes_max: usize,
+    keep: Keep,
 }
 
-struct Drain(std::sync::mpsc::Receiver<io::Result<Drained>>);
-
-impl Drain {
-    fn collect(self) -> io::Result<Drained> {
-        self.0
-            .recv_timeout(DRAIN_LIMIT)
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "an output was held open"))?
+impl Drained {
+    fn new(bytes_max: usize, keep: Keep) -> Self {
+        Self {
+            kept: Vec::new(),
+            total: 0,
+            bytes_max,
+            keep,
+        }
     }
-}
 
-fn drain(stream: Option<impl Read + Send + 'static>, bytes_max: usize, keep: Keep) -> Drain {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    std::thread::spawn(move || {
-        let drained = match stream {
-            Some(stream) => drain_to_end(stream, bytes_max, keep),
-            None => Ok(Drained::default()),
-        };
-        // Whoever asked may have given up.
-        let _ = sender.send(drained);
-    });
-    Drain(receiver)
-}
-
-fn drain_to_end(mut stream: impl Read, bytes_max: usize, keep: Keep) -> io::Result<Drained> {
-    let mut drained = Drained::default();
-    let mut chunk = vec![0u8; CHUNK_BYTES];
-    loop {
-        let read = match stream.read(&mut chunk) {
-            Ok(0) => return Ok(drained),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        drained.total += read as u64;
-        match keep {
+    /// Takes what was read.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        match self.keep {
             Keep::First => {
-                let room = bytes_max.saturating_sub(drained.kept.len()).min(read);
-                drained.kept.extend_from_slice(&chunk[..room]);
+                let room = self.bytes_max.saturating_sub(self.kept.len());
+                self.kept.extend_from_slice(&bytes[..room.min(bytes.len())]);
             }
             Keep::Last => {
-                drained.kept.extend_from_slice(&chunk[..read]);
-                let excess = drained.kept.len().saturating_sub(bytes_max);
-                drained.kept.drain(..excess);
+                self.kept.extend_from_slice(bytes);
+                let excess = self.kept.len().saturating_sub(self.bytes_max);
+                self.kept.drain(..excess);
             }
         }
     }
+}
+
+/// The error of a stream that somebody else holds open.
+pub(super) fn held_open() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "an output was held open")
 }

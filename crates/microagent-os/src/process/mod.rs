@@ -18,6 +18,10 @@ mod kernel;
 #[path = "macos.rs"]
 mod kernel;
 #[cfg(unix)]
+mod talk_unix;
+#[cfg(windows)]
+mod talk_windows;
+#[cfg(unix)]
 pub(crate) mod unix;
 #[cfg(windows)]
 pub(crate) mod windows;
