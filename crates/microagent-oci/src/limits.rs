@@ -18,10 +18,10 @@ pub const ARCHIVE_LINKS_MAX: usize = 8;
 /// The window that a zstd stream may ask for, as a power of two: what all tools accept.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Bytes that pass from stage to stage of a layer at once.
-pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes that pass from stage to stage of a layer at once: each such step may wake a thread.
+pub(crate) const CHUNK_BYTES: usize = 512 << 10;
 /// Chunks that wait between two stages.
-pub(crate) const CHUNKS_WAITING_MAX: usize = 4;
+pub(crate) const CHUNKS_WAITING_MAX: usize = 3;
 
 /// The bounds that a caller may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,7 @@ const OS_ITEMS: &[&str] = &[
 const UNSAFE: &[(&str, &[&str])] = &[
     (
         "microagent-os",
-        &["clock", "process", "terminal", "windows"],
+        &["clock", "fs", "process", "terminal", "windows"],
     ),
     (
         "microagent-linux-host",

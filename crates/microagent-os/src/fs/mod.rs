@@ -28,6 +28,12 @@ mod removal;
 pub(crate) mod unix;
 #[cfg(windows)]
 mod windows;
+#[cfg(not(target_os = "linux"))]
+#[path = "write_back_absent.rs"]
+mod write_back;
+#[cfg(target_os = "linux")]
+#[path = "write_back_linux.rs"]
+mod write_back;
 #[cfg(unix)]
 use unix as platform;
 #[cfg(windows)]
@@ -364,6 +370,14 @@ pub fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usiz
 /// Writes everything at a position.
 pub fn write_all_at(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
     platform::write_all_at(file, bytes, position)
+}
+
+/// Has the system begin to bring a written range to the disk, so that [`sync_file`] has less to wait for.
+///
+/// A wish: nothing is durable behind it, it may wait for a full device, and a system without such a call
+/// does nothing. What goes wrong is told by [`sync_file`].
+pub fn begin_write_back(file: &File, position: u64, length_bytes: u64) {
+    write_back::begin(file, position, length_bytes);
 }
 
 /// Makes a range zeros again and gives its storage back where the file system can.
