@@ -9,7 +9,8 @@ const SIGN: &str = "sign it: codesign --force --sign - --entitlements entitlemen
                     microagent-applevf-supervisor";
 const OTHER_MODE: &str =
     "use the network mode `isolated`; exec, cp, --publish and --mediation work in it";
-const ALLOW_LESS: &str = "set `MICROAGENT_CONFINEMENT=auto` to start with what can be had";
+const ALLOW_LESS: &str =
+    "microagent doctor says what is missing and why; or unset MICROAGENT_CONFINEMENT";
 const NEEDED_HOST: &str = "a Mac with Apple silicon and macOS 13 or newer is needed";
 
 /// A host, or a signature, that does not do.

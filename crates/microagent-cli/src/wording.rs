@@ -74,8 +74,7 @@ fn taken(name: &WorkspaceName, fault: Fault, state: Option<&str>) -> Fault {
         fault,
         format!("workspace `{name}` already exists{state}"),
         format!(
-            "microagent start {name}, or choose another name, or delete the old one: microagent \
-             delete {name}"
+            "microagent start {name}, or choose another name, or add --replace to delete the old one"
         ),
     )
 }

@@ -651,3 +651,55 @@ fn mistakes_around_names_are_answered_with_the_right_command() {
     ");
     assert_eq!(ran(&["start"]).code, Some(2));
 }
+
+/// What bash would offer for a line whose last word is being typed.
+fn offered(home: &Home, line: &[&str]) -> Vec<String> {
+    let script = microagent(home, &["completions", "bash"]).run().unwrap();
+    let script = script.expect_code(0).unwrap().stdout_text();
+    let path = home.work_dir().join("completions.bash");
+    std::fs::write(&path, script).unwrap();
+    let words: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
+    let ask = format!(
+        "source {}; COMP_WORDS=('{MICROAGENT}' {}); COMP_CWORD={}; _microagent_live '{MICROAGENT}' '{}' ''; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        path.display(),
+        words.join(" "),
+        line.len(),
+        line.last().unwrap(),
+    );
+    let bash = Program::at("/bin/bash")
+        .of(home)
+        .args(["--norc", "-c", &ask]);
+    let bash = bash.run().unwrap();
+    let text = bash.stdout_text();
+    text.lines()
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn names_of_workspaces_are_completed_where_a_name_belongs() {
+    let home = home();
+    let folder = home.state_dir().join("workspaces");
+    for name in ["web", "web-2", "dev"] {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    for folder in [home.state_dir(), folder] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(offered(&home, &["start", "w"]), ["web", "web-2"]);
+    assert_eq!(
+        offered(&home, &["halt", "web", ""]),
+        ["dev", "web", "web-2"]
+    );
+    assert_eq!(offered(&home, &["exec", "-i", "d"]), ["dev"]);
+    assert!(offered(&home, &["exec", "dev", "d"]).is_empty());
+    assert!(!offered(&home, &["create", "w"]).contains(&"web".to_owned()));
+    assert!(offered(&home, &["st"]).contains(&"start".to_owned()));
+    assert!(offered(&home, &["start", "--time"]).contains(&"--timeout".to_owned()));
+    for shell in ["zsh", "fish"] {
+        let script = microagent(&home, &["completions", shell]).run().unwrap();
+        assert!(script.stdout_text().contains("__complete"), "{shell}");
+    }
+}

@@ -82,6 +82,11 @@ pub fn ensure_private_all(path: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
+/// Takes a folder of ours away from group and others; a link is refused, not followed.
+pub fn close_to_others(path: &Path) -> Result<(), FsError> {
+    platform::close_to_others(path).map_err(|error| FsError::new(FsAction::Protect, path, error))
+}
+
 /// Checks that a folder is one, is ours, is no link and lets nobody else in.
 pub fn check_private(path: &Path) -> Result<(), PrivateFolderError> {
     platform::check_private(path)
@@ -114,6 +119,10 @@ mod tests {
             check_private(&path),
             Err(PrivateFolderError::OpenToOthers { mode: 0o750, .. })
         ));
+        close_to_others(&path).unwrap();
+        check_private(&path).unwrap();
+        symlink(&path, root.path().join("l")).unwrap();
+        assert!(close_to_others(&root.path().join("l")).is_err());
     }
 
     #[test]

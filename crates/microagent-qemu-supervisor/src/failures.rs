@@ -17,7 +17,8 @@ const CORRECT_QEMU: &str = "correct `MICROAGENT_QEMU`, or unset it to have QEMU 
 const INSTALL_QEMU: &str = "install QEMU (Debian: `qemu-system-x86` or `qemu-system-arm`), or name it in `MICROAGENT_QEMU`";
 const INSTALL_VSOCK_DEVICE: &str = "install it with `cargo install vhost-device-vsock`";
 const INSTALL_PASST: &str = "install the package `passt`, or use the network mode `isolated`";
-const ALLOW_LESS: &str = "set `MICROAGENT_CONFINEMENT=auto` to start with what can be had";
+const ALLOW_LESS: &str =
+    "microagent doctor says what is missing and why; or unset MICROAGENT_CONFINEMENT";
 const CORRECT_KVM: &str = "set `MICROAGENT_KVM` to on or off, or unset it";
 
 /// QEMU was not found.

@@ -235,8 +235,13 @@ fn probe(spec: &MachineSpec) -> Result<(), Fault> {
     for (index, publish) in spec.network.publish.iter().enumerate() {
         let address = publish.socket_addr();
         if let Err(error) = std::net::TcpListener::bind(address) {
-            let message = format!("host port `{address}` is already in use");
+            let message = format!("host port `{address}` is already in use by another program");
+            let hint = format!(
+                "choose another host port, or 0 to get a free one: --publish 0:{}",
+                publish.guest_port
+            );
             return Err(Fault::new(FaultKind::Conflict, message)
+                .with_hint(hint)
                 .with_cause(format!("bind: {error}"))
                 .with_details(|details| {
                     details.path = Some(format!("config.network.publish[{index}]"));

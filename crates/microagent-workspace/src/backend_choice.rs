@@ -3,6 +3,7 @@
 use microagent_types::backend::HostOs;
 use microagent_types::{Arch, BackendName};
 use microagent_wire::fault::{Fault, FaultKind};
+use microagent_wire::supervisor::response::HostReport;
 
 /// What one supervisor of this host said of its backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,31 @@ pub fn check_host(
         return Ok(());
     }
     Err(foreign(backend.as_str(), os, arch))
+}
+
+/// The refusal of Firecracker on a host whose KVM is not usable; none where it is.
+pub fn without_kvm(report: &HostReport) -> Option<Fault> {
+    let kvm = report.kvm.as_ref().filter(|kvm| !kvm.usable)?;
+    let (which, fix) = if !kvm.present {
+        ("is not here", "use a host with hardware virtualization")
+    } else if !kvm.openable {
+        (
+            "this user may not open",
+            "sudo usermod -aG kvm $USER, then log in again",
+        )
+    } else if kvm.override_.as_deref() == Some("off") {
+        ("MICROAGENT_KVM switches off", "unset MICROAGENT_KVM")
+    } else if kvm.cpu_flag {
+        ("does not work", "use a host with hardware virtualization")
+    } else {
+        (
+            "cannot run guests, since the processor shows neither vmx nor svm",
+            "use a host with hardware virtualization",
+        )
+    };
+    let message = format!("backend `firecracker` needs /dev/kvm, which {which}");
+    let hint = format!("{fix}; or run emulated and slower: --backend qemu");
+    Some(Fault::new(FaultKind::Denied, message).with_hint(hint))
 }
 
 /// The refusal of a backend that this host can't run, known or not.

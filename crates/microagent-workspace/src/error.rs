@@ -1,6 +1,7 @@
 //! Why a use case failed, and the one place where that becomes a fault.
 
 use crate::guest_session::SessionError;
+use crate::profile::Profile;
 use crate::workload::ImageValueError;
 use microagent_boot::initramfs::InitramfsError;
 use microagent_boot::kernel_download::DownloadError;
@@ -11,7 +12,7 @@ use microagent_state::RecordError;
 use microagent_state::event_log::EventLogError;
 use microagent_state::paths::StateDirectoryError;
 use microagent_state::workspace_folder::BeginError;
-use microagent_types::SignalName;
+use microagent_types::{ByteSize, SignalName};
 use microagent_wire::fault::{Fault, FaultKind};
 
 /// Why a use case failed.
@@ -84,9 +85,9 @@ pub enum WorkspaceError {
     #[error("the image needs {needed} and the root disk has {given}")]
     DiskTooSmall {
         /// What the image takes.
-        needed: microagent_types::ByteSize,
+        needed: ByteSize,
         /// What was asked for.
-        given: microagent_types::ByteSize,
+        given: ByteSize,
     },
     /// Neither the image nor the caller names a command.
     #[error("the image names no command")]
@@ -239,18 +240,30 @@ impl WorkspaceError {
                  then: ~/.local/bin/microagent doctor"
                     .to_owned(),
             ),
-            Self::DiskTooSmall { needed, .. } => Some(format!(
-                "--disk-size {}M, or a larger --profile",
-                needed.mib_ceil()
-            )),
+            Self::DiskTooSmall { needed, .. } => Some(larger_disk(*needed)),
             Self::NoCommand => {
                 Some("give a command after the image: microagent run IMAGE COMMAND".to_owned())
             }
             Self::StateDir(StateDirectoryError::Fs(error)) if error.is_out_of_space() => {
-                Some("free some space, or use another place: --state-dir DIR".to_owned())
+                Some("microagent image prune --all, or another place: --state-dir DIR".to_owned())
             }
             _ => None,
         }
+    }
+}
+
+/// A root disk that holds so much: its size, and the first profile that has it.
+fn larger_disk(needed: ByteSize) -> String {
+    let mib = needed.mib_ceil();
+    let size = if mib < 1024 {
+        format!("{mib}M")
+    } else {
+        format!("{}G", mib.div_ceil(1024))
+    };
+    let fits = |profile: &Profile| profile.disk_size() >= needed;
+    match Profile::ALL.into_iter().find(fits) {
+        Some(profile) => format!("--disk-size {size}, or --profile {profile}"),
+        None => format!("--disk-size {size}"),
     }
 }
 

@@ -7,21 +7,24 @@
 use crate::copy::HostTree;
 use crate::error::{WorkspaceError, kind_of_file_error};
 use crate::progress::{Phase, PhaseScope, Progress, ProgressEvent};
+use microagent_os::fs::FileKind;
 use microagent_os::{FsError, clock, dirs, fs};
 use microagent_state::paths::WorkspacePaths;
 use microagent_tar::{Entry, EntryKind, TarWriter};
 use microagent_tree::pack::{Links, Mounts, PackOptions, PackOwner, Packer, entry_errno};
-use microagent_types::{AbsPath, GuestPath, InvalidText};
+use microagent_types::{AbsPath, ByteSize, GuestPath, InvalidText};
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::limits::FIRST_BOOT_BYTES_MAX;
 use microagent_wire::supervisor::spec::FileConfig;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Held of an archive before it is written.
 const WRITE_BYTES: usize = 256 << 10;
+/// Entries that are looked at for the text of a refusal.
+const COUNTED_MAX: usize = 1 << 20;
 
 /// A file or folder that a workspace starts with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +121,34 @@ impl FoundFiles {
         self.0.iter().enumerate().map(config).collect()
     }
 
+    fn failure(&self, of: &Found, paths: &WorkspacePaths, error: &io::Error) -> WorkspaceError {
+        let inner = error.get_ref();
+        let too_large = inner.is_some_and(|inner| inner.downcast_ref::<TooLarge>().is_some());
+        if !too_large {
+            return of.failure(error);
+        }
+        let limit = FIRST_BOOT_BYTES_MAX;
+        let held = self.0.iter().map(Found::held).sum::<u64>().max(limit + 1);
+        let message = format!(
+            "the files to copy in hold {}, and the limit is {}",
+            ByteSize::from_bytes(held),
+            ByteSize::from_bytes(limit)
+        );
+        let name = paths.folder().file_name().unwrap_or_default();
+        let (name, shown, target) = (name.display(), of.shown(), &of.folder);
+        let hint = format!(
+            "microagent cp {shown} {name}:{target} after the start, or a disk: \
+             --disk data={shown}.tar:{target}"
+        );
+        let fault = Fault::new(FaultKind::Usage, message).with_hint(hint);
+        fault
+            .with_details(|details| {
+                details.limit = Some(limit);
+                details.actual = Some(held);
+            })
+            .into()
+    }
+
     /// Reads them into the workspace's folder, which must have been begun.
     pub(crate) fn pack(
         &self,
@@ -135,7 +166,8 @@ impl FoundFiles {
             for (number, found) in self.0.iter().enumerate() {
                 let file = fs::create_new(&paths.file(number)).map_err(unwritable)?;
                 let sink = BufWriter::with_capacity(WRITE_BYTES, Limited { file, left });
-                let (sink, skipped) = found.pack(sink)?;
+                let packed = found.pack(sink);
+                let (sink, skipped) = packed.map_err(|error| self.failure(found, paths, &error))?;
                 fs::sync_file(&sink.file, &paths.file(number)).map_err(unwritable)?;
                 left = sink.left;
                 notes.extend(skipped);
@@ -203,12 +235,19 @@ impl Found {
         })
     }
 
-    fn pack(&self, sink: BufWriter<Limited>) -> Result<(Limited, Vec<String>), WorkspaceError> {
-        let packed = match &self.source {
+    fn pack(&self, sink: BufWriter<Limited>) -> io::Result<(Limited, Vec<String>)> {
+        match &self.source {
             FoundSource::Tree(tree) => self.pack_tree(tree, sink),
             FoundSource::Content(content) => self.pack_content(content, sink),
-        };
-        packed.map_err(|error| self.failure(&error))
+        }
+    }
+
+    /// Bytes that it takes in an archive, nearly: for the text of a refusal.
+    fn held(&self) -> u64 {
+        match &self.source {
+            FoundSource::Tree(tree) => held(Path::new(&tree.shown)),
+            FoundSource::Content(content) => content.len() as u64,
+        }
     }
 
     fn pack_content(
@@ -283,23 +322,6 @@ impl Found {
 
     fn failure(&self, error: &io::Error) -> WorkspaceError {
         let shown = &self.shown();
-        let inner = error.get_ref();
-        if inner
-            .and_then(|inner| inner.downcast_ref::<TooLarge>())
-            .is_some()
-        {
-            let limit = FIRST_BOOT_BYTES_MAX;
-            let message = format!(
-                "a workspace starts with at most {} MiB of files, and `{shown}` goes beyond",
-                limit >> 20
-            );
-            return Fault::new(FaultKind::Usage, message)
-                .with_hint(
-                    "make it a disk: --disk data=FILE.tar:/MOUNT, or copy it later: microagent cp",
-                )
-                .with_details(|details| details.limit = Some(limit))
-                .into();
-        }
         if entry_errno(error).is_some() {
             return crate::copy::host_fault(shown, error);
         }
@@ -311,6 +333,34 @@ impl Found {
             .with_cause(error.to_string())
             .into()
     }
+}
+
+/// Bytes of the files below a path, holes left out; what can't be looked at counts nothing.
+fn held(path: &Path) -> u64 {
+    let mut folders = vec![path.to_owned()];
+    let (mut bytes, mut looked_at) = (file_bytes(path), 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::list(&folder).unwrap_or_default() {
+            looked_at += 1;
+            if looked_at > COUNTED_MAX {
+                return bytes;
+            }
+            let path = folder.join(&entry.name);
+            match entry.kind {
+                FileKind::Folder => folders.push(path),
+                FileKind::File => bytes += file_bytes(&path),
+                FileKind::Link | FileKind::Other => {}
+            }
+        }
+    }
+    bytes
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    let is_file = matches!(fs::kind_of(path), Ok(Some(FileKind::File)));
+    let length = fs::metadata(path).map_or(0, |found| found.len());
+    let occupied = fs::allocated_bytes(path).unwrap_or(length);
+    if is_file { length.min(occupied) } else { 0 }
 }
 
 fn unwritable(error: FsError) -> WorkspaceError {
@@ -492,7 +542,10 @@ mod tests {
         let files = [settings(&half, "/a"), settings(&half, "/b")];
         let found = FoundFiles::find(&files).unwrap();
         let refused = found.pack(&paths(root.path()), &mut Silent).unwrap_err();
-        assert_eq!(refused.fault().kind, FaultKind::Usage);
+        let fault = refused.fault();
+        assert_eq!(fault.kind, FaultKind::Usage);
+        let text = "the files to copy in hold 256 MiB, and the limit is 256 MiB";
+        assert_eq!(fault.message, text);
     }
 
     #[test]

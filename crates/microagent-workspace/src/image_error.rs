@@ -54,7 +54,7 @@ impl ImageError {
                 "look at what is stored: microagent image list; or fetch it: microagent image pull {image}"
             )),
             Self::Build(error) if error.is_out_of_space() => {
-                Some("free some space, or use another place: --state-dir DIR".to_owned())
+                Some("microagent image prune --all, or another place: --state-dir DIR".to_owned())
             }
             Self::Build(error) if error.is_integrity() => {
                 Some("fetch or export the image again; nothing of it was kept".to_owned())

@@ -85,6 +85,19 @@ pub struct Known {
     pub ephemeral: bool,
 }
 
+/// The names of all workspaces, by name; none of them is looked at.
+///
+/// # Errors
+/// When the state directory can't be read.
+pub fn names(context: &Context) -> Result<Vec<WorkspaceName>, WorkspaceError> {
+    let state = StateDirectory::at(&context.state_dir);
+    if !microagent_os::fs::is_present(state.root()) {
+        return Ok(Vec::new());
+    }
+    state.check()?;
+    Ok(state.list_names().map_err(StateDirectoryError::from)?)
+}
+
 /// Tells every workspace, by name.
 ///
 /// ```no_run

@@ -1,6 +1,6 @@
 //! Finds the supervisor executables of this host and asks them who can start a VM.
 
-use crate::backend_choice::{self, Candidate};
+use crate::backend_choice::{self, Candidate, without_kvm};
 use crate::context::Context;
 use crate::error::WorkspaceError;
 use crate::interrupt::Interrupt;
@@ -49,7 +49,16 @@ pub(crate) fn choose(
     interrupt: &Interrupt,
 ) -> Result<SupervisorProgram, WorkspaceError> {
     if let Some(backend) = context.backend {
-        return of_backend(context, backend);
+        let supervisor = of_backend(context, backend)?;
+        // Firecracker has nothing to fall back on, and what it lacks is known before an image is built.
+        if backend == BackendName::Firecracker {
+            let asked = ask_host(context, backend, Detail::Least, interrupt);
+            check_interrupt(interrupt)?;
+            if let Some(fault) = asked.report.ok().and_then(|report| without_kvm(&report)) {
+                return Err(fault.into());
+            }
+        }
+        return Ok(supervisor);
     }
     let surveyed = survey(context, interrupt);
     // A supervisor that a signal to the whole group has ended is no reason against its backend.

@@ -30,6 +30,10 @@ pub(crate) enum CompleteKind {
     Backends,
     /// Names of images
     Images,
+    /// Kernels as BACKEND/ARCH
+    Kernels,
     /// Names of profiles
     Profiles,
+    /// Names of workspaces
+    Workspaces,
 }

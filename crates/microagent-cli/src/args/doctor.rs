@@ -7,9 +7,13 @@ use clap::Args;
 #[command(after_help = "\
 Examples:
   microagent doctor
-  microagent doctor --backend qemu
+  microagent doctor --fix
   microagent doctor --json")]
-pub(crate) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {
+    /// Put right what needs no privileges: the mode of the state directory, a missing kernel
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
 
 /// The raw facts.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use microagent_types::BackendName;
 use microagent_wire::exit_code;
 use serde_json::json;
 
+use super::live_words;
 use crate::args::{self, CompletionsArgs};
 use crate::error::Failure;
 use crate::printer::Printer;
@@ -21,6 +22,7 @@ pub(crate) fn perform(args: &CompletionsArgs, printer: &Printer) -> Result<u8, F
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut definition, name, &mut script);
     let script = String::from_utf8(script).expect("scripts are text");
+    let script = format!("{script}{}", live_words::behind(args.shell, &definition));
     printer.value(
         || script.clone(),
         || json!({ "shell": args.shell.to_string(), "script": script }),

@@ -3,20 +3,43 @@
 use microagent_types::BackendName;
 use microagent_wire::exit_code;
 use microagent_workspace::Interrupt;
-use microagent_workspace::doctor::{self, Check, CheckStatus, DoctorReport};
+use microagent_workspace::doctor::{self, Check, CheckStatus, DoctorReport, Mended};
 use serde_json::{Value, json};
 
 use super::host;
+use crate::args::DoctorArgs;
 use crate::error::Failure;
 use crate::printer::{Paint, Printer};
+use crate::progress_bar::ProgressBars;
 use crate::render::escape::escaped;
+use crate::render::json::error_document;
 use crate::render::table::lines;
 use crate::settings::GlobalSettings;
+use crate::signals;
 
 /// Prints every check; 1 when a required one fails.
-pub(crate) fn perform(global: &GlobalSettings, printer: &Printer) -> Result<u8, Failure> {
+pub(crate) fn perform(
+    args: &DoctorArgs,
+    global: &GlobalSettings,
+    printer: &Printer,
+) -> Result<u8, Failure> {
     let context = global.context()?;
-    let report = doctor::doctor(&context, &Interrupt::new());
+    let interrupt = Interrupt::new();
+    let mut report = doctor::doctor(&context, &interrupt);
+    let mut mended = Vec::new();
+    if args.fix {
+        signals::watch(&interrupt)?;
+        let mut progress = ProgressBars::new(printer);
+        mended = doctor::mend(&context, &report, &mut progress, &interrupt);
+        drop(progress);
+        report = doctor::doctor(&context, &interrupt);
+    }
+    for one in &mended {
+        match &one.result {
+            Ok(done) => printer.note(&format!("{}: {done}", one.id)),
+            Err(fault) => printer.note(&format!("{}: not mended: {}", one.id, fault.message)),
+        }
+    }
     printer.value(
         || text(&report.checks, printer.stdout_paint()),
         || {
@@ -25,6 +48,7 @@ pub(crate) fn perform(global: &GlobalSettings, printer: &Printer) -> Result<u8, 
                 "backend": report.backend.map(BackendName::as_str),
                 "accelerator": report.accelerator,
                 "checks": report.checks.iter().map(check_document).collect::<Vec<_>>(),
+                "fixed": args.fix.then(|| mended.iter().map(mended_document).collect::<Vec<_>>()),
                 "host": host::document(&report, &context),
             })
         },
@@ -40,12 +64,21 @@ fn code(report: &DoctorReport) -> u8 {
     }
 }
 
+fn mended_document(mended: &Mended) -> Value {
+    json!({
+        "id": mended.id,
+        "done": mended.result.as_ref().ok(),
+        "error": mended.result.as_ref().err().map(|fault| error_document(fault)["error"].clone()),
+    })
+}
+
 fn check_document(check: &Check) -> Value {
     json!({
         "id": check.id,
         "status": word(check.status),
         "required": check.required,
         "message": escaped(&check.message),
+        "meaning": (check.status != CheckStatus::Ok).then(|| check.meaning()),
         "fix": check.fix.as_deref(),
     })
 }
@@ -72,6 +105,9 @@ fn text(checks: &[Check], paint: Paint) -> String {
             check.id,
             escaped(&check.message)
         ));
+        if check.status != CheckStatus::Ok {
+            answer.push(format!("      {}", paint.dimmed(check.meaning())));
+        }
         if let Some(fix) = &check.fix {
             answer.push(format!("      {} {}", paint.hint("fix:"), escaped(fix)));
         }
@@ -120,8 +156,10 @@ mod tests {
         insta::assert_snapshot!(text(&checks, Paint::Plain), @r"
         ok    host         Linux 6.8 amd64, 16 cpus
         warn  confinement  3 of 9 measures
+              a guest that breaks out of its VM meets less on the host
               fix: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
         fail  kernel       none\u{7}
+              a start needs a kernel first
               fix: cargo xtask kernel
         1 problem, 1 warning
         ");

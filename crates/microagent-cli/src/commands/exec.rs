@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use microagent_types::WorkspaceName;
 use microagent_wire::exit_code;
 use microagent_wire::fault::{Fault, FaultKind};
-use microagent_workspace::{CommandEnd, CommandOutcome, ExecSettings, Interrupt};
+use microagent_workspace::status::environment as environment_of;
+use microagent_workspace::{CommandEnd, CommandOutcome, Context, ExecSettings, Interrupt};
 use serde_json::{Value, json};
 
 use super::new_workspace::guest_words;
@@ -18,6 +19,9 @@ use crate::printer::{Format, Printer};
 use crate::settings::GlobalSettings;
 use crate::signals;
 use crate::wording::Act;
+
+/// Where a guest looks for programs when neither image nor caller says so.
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs the command and returns its code.
 pub(crate) fn perform(
@@ -48,7 +52,11 @@ fn exec(args: ExecArgs, global: &GlobalSettings, printer: &Printer) -> Result<u8
             microagent_workspace::exec(&context, &name, &settings, streams, &interrupt)
         })
         .map_err(|failure| failure.of_act(Act::Exec, &name))?;
-    let fault = fault(&name, &settings, &outcome);
+    let path = match &outcome.end {
+        CommandEnd::NotStarted { .. } => path_of(&context, &name, &settings),
+        _ => String::new(),
+    };
+    let fault = fault(&name, &settings, &outcome, &path);
     match printer.format() {
         Format::Text => {
             if let Some(fault) = fault {
@@ -117,8 +125,26 @@ fn document(
     document
 }
 
+/// Where the guest has looked: what the command was given, what the workspace has, what a guest has.
+fn path_of(context: &Context, name: &WorkspaceName, settings: &ExecSettings) -> String {
+    let given = settings.env.get("PATH").map(str::to_owned);
+    let path = given.or_else(|| {
+        let known = environment_of(context, name).ok()?;
+        let path = known
+            .into_iter()
+            .find(|(variable, _)| variable.as_str() == "PATH");
+        path.map(|(_, value)| value)
+    });
+    path.unwrap_or_else(|| PATH_DEFAULT.to_owned())
+}
+
 /// Why the command has no code of its own; none when it has.
-fn fault(name: &WorkspaceName, settings: &ExecSettings, outcome: &CommandOutcome) -> Option<Fault> {
+fn fault(
+    name: &WorkspaceName,
+    settings: &ExecSettings,
+    outcome: &CommandOutcome,
+    path: &str,
+) -> Option<Fault> {
     match &outcome.end {
         CommandEnd::Exited { .. } | CommandEnd::Signaled { .. } => None,
         CommandEnd::TimedOut => Some(outcome::timed_out(settings.timeout)),
@@ -128,7 +154,7 @@ fn fault(name: &WorkspaceName, settings: &ExecSettings, outcome: &CommandOutcome
             let (text, hint) = if not_found {
                 (
                     format!("`{word}` was not found in `{name}`"),
-                    format!("look with: microagent exec {name} ls /usr/bin"),
+                    format!("PATH there is {path}; look with: microagent exec {name} ls /usr/bin"),
                 )
             } else {
                 (

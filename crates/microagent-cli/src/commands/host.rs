@@ -65,7 +65,7 @@ pub(super) fn document(report: &DoctorReport, context: &Context) -> Value {
                 "reason": mode.reason,
             })).collect()
         }),
-        "reflink": Value::Null,
+        "reflink": report.reflink,
         "stateDir": context.state_dir.as_str(),
         "freeBytes": report.free_bytes.map(ByteSize::bytes),
     })

@@ -17,6 +17,7 @@ mod host;
 mod image;
 mod kernel;
 mod list;
+mod live_words;
 mod logs;
 mod man;
 mod network;
@@ -65,7 +66,7 @@ pub(crate) fn perform(
         Command::List(args) => list::perform_list(&args, global, printer),
         Command::Ps(args) => list::perform_ps(&args, global, printer),
         Command::Events(args) => events::perform(&args, global, printer),
-        Command::Doctor(_) => doctor::perform(global, printer),
+        Command::Doctor(args) => doctor::perform(&args, global, printer),
         Command::Host(_) => host::perform(global, printer),
         Command::Image(args) => image::perform(args, global, printer),
         Command::Rootfs(args) => rootfs::perform(args, global, printer),

@@ -115,7 +115,7 @@ pub struct Plan {
 
 /// All parts are demanded and these can't be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("confinement is required and incomplete: {}", list(missing))]
+#[error("confinement is required and {} cannot be had", list(missing))]
 pub struct Refusal {
     /// The parts, each with its reason.
     pub missing: Vec<(ConfinementPart, Obstacle)>,
@@ -338,8 +338,8 @@ mod tests {
             plan(&facts, ConfinementDemand::Required)
                 .unwrap_err()
                 .to_string(),
-            "confinement is required and incomplete: `ipc_ns` (not allowed), `landlock` (the \
-             kernel has no Landlock)"
+            "confinement is required and `ipc_ns` (not allowed), `landlock` (the kernel has no \
+             Landlock) cannot be had"
         );
     }
 }

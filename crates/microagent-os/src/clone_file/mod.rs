@@ -64,6 +64,18 @@ pub fn clone_file(from: &Path, to: &Path, sharing: Sharing) -> Result<CloneMetho
     }
 }
 
+/// Whether files in this folder can share blocks, tried with two files that never have a name; `None`
+/// where no such file can be made.
+pub fn can_share(folder: &Path) -> Option<bool> {
+    const BLOCK: [u8; 4096] = [1; 4096];
+    let (source, target) = (
+        fs::create_unnamed(folder).ok()?,
+        fs::create_unnamed(folder).ok()?,
+    );
+    fs::write_all_at(&source, &BLOCK, 0).ok()?;
+    Some(reflink_copy::reflink_file(&source, &target).is_ok())
+}
+
 fn clone_open(source: &File, target: &File, sharing: Sharing) -> std::io::Result<CloneMethod> {
     // Every refusal (another file system, one without reflinks) ends in the copy, whose own
     // errors tell the truth about a disk that is full or broken.

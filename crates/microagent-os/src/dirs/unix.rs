@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+
 use super::PrivateFolderError;
 use crate::error::{FsAction, FsError};
 
@@ -12,6 +14,12 @@ const PERMISSIONS_OF_OTHERS: u32 = 0o077;
 
 pub(super) fn create_private(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().mode(FOLDER_MODE).create(path)
+}
+
+pub(super) fn close_to_others(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(path, flags, Mode::empty())?;
+    Ok(rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o700))?)
 }
 
 pub(super) fn check_private(path: &Path) -> Result<(), PrivateFolderError> {

@@ -12,6 +12,11 @@ pub(super) fn create_private(path: &Path) -> io::Result<()> {
     security::create_private_folder(path)
 }
 
+/// Nothing is to be done: whom a folder lets in is settled when it is made.
+pub(super) fn close_to_others(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Whom a folder lets in is settled when it is made: its descriptor inherits nothing from above. That
 /// it is a folder and no link is looked at.
 pub(super) fn check_private(path: &Path) -> Result<(), PrivateFolderError> {

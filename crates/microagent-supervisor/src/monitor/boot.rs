@@ -257,11 +257,16 @@ async fn bind(plan: &BootPlan<'_>, index: usize, spec: PublishSpec) -> Result<Pu
             std::io::ErrorKind::AddrInUse => Fault::new(
                 FaultKind::Conflict,
                 match port_holder::holder(&state, &plan.workspace.name, spec) {
-                    Some(name) => format!("host port `{address}` is already in use by `{name}`"),
-                    None => format!("host port `{address}` is already in use"),
+                    Some(name) => {
+                        format!("host port `{address}` is already in use by workspace `{name}`")
+                    }
+                    None => format!("host port `{address}` is already in use by another program"),
                 },
             )
-            .with_hint("choose another host port, or 0 to get a free one"),
+            .with_hint(format!(
+                "choose another host port, or 0 to get a free one: --publish 0:{}",
+                spec.guest_port
+            )),
             std::io::ErrorKind::PermissionDenied => Fault::new(
                 FaultKind::Denied,
                 format!("host port `{address}` needs a privilege"),

@@ -84,7 +84,9 @@ pub(super) fn unavailable(channel: &Mediation, error: &io::Error) -> Fault {
         channel.port, channel.target
     );
     Fault::new(FaultKind::Unavailable, message)
-        .with_hint("start the service behind it first")
+        .with_hint(
+            "start the service behind it first; or create the workspace with --mediation-optional",
+        )
         .with_cause(format!("connect: {error}"))
         .with_details(|details| {
             details.port = Some(channel.port.get());

@@ -1,152 +1,33 @@
-//! `doctor`: what works on this host, what does not, and how to get it.
-//!
-//! Facts come from the supervisors' host reports and from looks at the installation; the judgement
-//! (`judge_*`) is pure. Each check says what was found; one that is not fine says what to do.
+//! The judgement over what was found: each check with its words and, where it is not fine, the command
+//! that mends it.
 
-use crate::backend_choice::candidates_of;
-use crate::context::Context;
-use crate::interrupt::Interrupt;
-use crate::supervisors::{self, Detail, Surveyed};
-use microagent_boot::{initramfs, kernel_store};
+use super::{Check, Context, Surveyed};
+use microagent_boot::{initramfs, kernel_manifest, kernel_store};
+use microagent_os::dirs::{self, PrivateFolderError};
 use microagent_os::{fs, host_pace};
 use microagent_state::paths::StateDirectory;
-use microagent_types::backend::HostOs;
 use microagent_types::{Arch, BackendName, ByteSize};
 use microagent_wire::supervisor::response::HostReport;
 
 /// Free space below which the state directory is a problem.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckStatus {
-    /// It is fine.
-    Ok,
-    /// It works, with less than could be had.
-    Warn,
-    /// It does not work.
-    Fail,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// Its word.
-    pub id: &'static str,
-    /// How it came out.
-    pub status: CheckStatus,
-    /// Whether a VM can start without it.
-    pub required: bool,
-    /// What was found.
-    pub message: String,
-    /// What to do.
-    pub fix: Option<String>,
-}
-
-impl Check {
-    fn ok(id: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            id,
-            status: CheckStatus::Ok,
-            required: false,
-            message: message.into(),
-            fix: None,
-        }
-    }
-
-    fn warn(id: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            status: CheckStatus::Warn,
-            fix: Some(fix.into()),
-            ..Self::ok(id, message)
-        }
-    }
-
-    fn fail(id: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            status: CheckStatus::Fail,
-            ..Self::warn(id, message, fix)
-        }
-    }
-
-    fn required(mut self) -> Self {
-        self.required = true;
-        self
+/// What it means for workspaces when a check is not fine.
+pub(super) fn meaning(id: &str) -> &'static str {
+    match id {
+        "host" | "backend" | "supervisor" => "no workspace can start",
+        "accelerator" => "guests run, and slowly: every instruction is translated",
+        "guest_init" => "no guest can boot: what runs first in it is missing",
+        "vsock" => "no guest can be reached",
+        "kernel" => "a start needs a kernel first",
+        "confinement" => "a guest that breaks out of its VM meets less on the host",
+        "network" => "guests have no way to the internet",
+        "state" => "nothing can be recorded, so nothing can be made",
+        _ => "workspaces do less than they could",
     }
 }
 
-/// Everything that `doctor` found.
-#[derive(Debug)]
-pub struct DoctorReport {
-    /// The backend that a new workspace would get.
-    pub backend: Option<BackendName>,
-    /// The accelerator that it would use.
-    pub accelerator: Option<String>,
-    /// Every check, in the order in which a person should read them.
-    pub checks: Vec<Check>,
-    /// What the supervisors of this host said.
-    pub surveyed: Vec<Surveyed>,
-    /// Free space at the state directory.
-    pub free_bytes: Option<ByteSize>,
-}
-
-impl DoctorReport {
-    /// Whether every required check is fine.
-    pub fn is_fine(&self) -> bool {
-        !self
-            .checks
-            .iter()
-            .any(|check| check.required && check.status == CheckStatus::Fail)
-    }
-}
-
-/// Looks at everything. Changes nothing.
-pub fn doctor(context: &Context, interrupt: &Interrupt) -> DoctorReport {
-    let surveyed: Vec<Surveyed> = match context.backend {
-        Some(backend) => vec![supervisors::ask_host(
-            context,
-            backend,
-            Detail::Versions,
-            interrupt,
-        )],
-        None => candidates_of(HostOs::current())
-            .into_iter()
-            .map(|backend| supervisors::ask_host(context, backend, Detail::Versions, interrupt))
-            .collect(),
-    };
-    let chosen = surveyed.iter().find(|asked| asked.refusal().is_none());
-    let report = chosen
-        .or_else(|| surveyed.iter().find(|asked| asked.report.is_ok()))
-        .and_then(|asked| asked.report.as_ref().ok());
-    let backend = chosen.map(|asked| asked.backend);
-    let accelerator = report.and_then(|report| report.accelerator.clone());
-    let free_bytes = free_space(context);
-
-    let mut checks = vec![judge_backend(&surveyed, report.map(AsRef::as_ref))];
-    checks.insert(0, judge_host(report.map(AsRef::as_ref)));
-    checks.extend(report.map(|report| judge_accelerator(report)));
-    checks.push(judge_supervisor(&surveyed));
-    checks.push(check_guest_init(context));
-    checks.extend(
-        report
-            .map(|report| judge_programs(report))
-            .into_iter()
-            .flatten(),
-    );
-    checks.push(check_kernel(context, backend));
-    checks.extend(report.map(|report| judge_confinement(report)));
-    checks.extend(report.map(|report| judge_network(report)));
-    checks.push(judge_state(context, free_bytes));
-    DoctorReport {
-        backend,
-        accelerator,
-        checks,
-        surveyed,
-        free_bytes,
-    }
-}
-
-fn judge_host(report: Option<&HostReport>) -> Check {
+pub(super) fn host(report: Option<&HostReport>) -> Check {
     match report {
         Some(report) => Check::ok(
             "host",
@@ -165,7 +46,7 @@ fn judge_host(report: Option<&HostReport>) -> Check {
     }
 }
 
-fn judge_backend(surveyed: &[Surveyed], report: Option<&HostReport>) -> Check {
+pub(super) fn backend(surveyed: &[Surveyed], report: Option<&HostReport>) -> Check {
     let chosen = surveyed.iter().find(|asked| asked.refusal().is_none());
     let Some(chosen) = chosen else {
         let reasons: Vec<String> = surveyed
@@ -196,7 +77,7 @@ fn judge_backend(surveyed: &[Surveyed], report: Option<&HostReport>) -> Check {
     .required()
 }
 
-fn judge_accelerator(report: &HostReport) -> Check {
+pub(super) fn accelerator(report: &HostReport) -> Check {
     match report.accelerator.as_deref() {
         Some("emulation") => {
             let reason = match &report.kvm {
@@ -224,7 +105,7 @@ fn judge_accelerator(report: &HostReport) -> Check {
     }
 }
 
-fn judge_supervisor(surveyed: &[Surveyed]) -> Check {
+pub(super) fn supervisor(surveyed: &[Surveyed]) -> Check {
     let found: Vec<String> = surveyed
         .iter()
         .filter(|asked| asked.report.is_ok())
@@ -237,7 +118,7 @@ fn judge_supervisor(surveyed: &[Surveyed]) -> Check {
     Check::ok("supervisor", found.join(", ")).required()
 }
 
-fn check_guest_init(context: &Context) -> Check {
+pub(super) fn guest_init(context: &Context) -> Check {
     let Some(arch) = Arch::current() else {
         return Check::fail(
             "guest_init",
@@ -254,7 +135,7 @@ fn check_guest_init(context: &Context) -> Check {
     }
 }
 
-fn judge_programs(report: &HostReport) -> Vec<Check> {
+pub(super) fn programs(report: &HostReport) -> Vec<Check> {
     let vsock = report
         .programs
         .iter()
@@ -270,7 +151,7 @@ fn judge_programs(report: &HostReport) -> Vec<Check> {
     check.map(Check::required).into_iter().collect()
 }
 
-fn check_kernel(context: &Context, backend: Option<BackendName>) -> Check {
+pub(super) fn kernel(context: &Context, backend: Option<BackendName>) -> Check {
     let (Some(backend), Some(arch)) = (backend, Arch::current()) else {
         return Check::warn(
             "kernel",
@@ -300,6 +181,11 @@ fn check_kernel(context: &Context, backend: Option<BackendName>) -> Check {
                 format!("the default {version} is installed on first use"),
             )
         }
+        (Ok(None), Ok(None)) if is_pinned(context, backend, arch) => Check::warn(
+            "kernel",
+            "none installed; the default is fetched on first use",
+            "microagent doctor --fix",
+        ),
         (Ok(None), Ok(None)) => Check::fail(
             "kernel",
             format!("there is none for {backend}/{arch}, and none came with this installation"),
@@ -308,7 +194,16 @@ fn check_kernel(context: &Context, backend: Option<BackendName>) -> Check {
     }
 }
 
-fn judge_confinement(report: &HostReport) -> Check {
+/// Whether the installation names where its kernel is.
+fn is_pinned(context: &Context, backend: BackendName, arch: Arch) -> bool {
+    matches!(
+        kernel_manifest::pinned(&context.search_path, backend, arch),
+        Ok(Some(_))
+    )
+}
+
+/// `switched_off` is the command that lets users have namespaces, where a switch keeps them away.
+pub(super) fn confinement(report: &HostReport, switched_off: Option<&str>) -> Check {
     let parts = &report.confinement.parts;
     let active = parts.iter().filter(|part| part.active).count();
     let message = format!("{active} of {} measures", parts.len());
@@ -324,18 +219,17 @@ fn judge_confinement(report: &HostReport) -> Check {
             })
             .collect();
         let message = format!("{message}; missing: {}", missing.join(", "));
+        let lacks_user_ns = parts
+            .iter()
+            .any(|part| part.name == "user_ns" && !part.active);
+        let fix = switched_off
+            .filter(|_| lacks_user_ns)
+            .map_or("microagent host --json", |fix| fix);
         if report.confinement.required {
-            Check::fail(
-                "confinement",
-                message,
-                "unset MICROAGENT_CONFINEMENT, or provide what is missing",
-            )
+            let fix = format!("{fix}; or unset MICROAGENT_CONFINEMENT");
+            Check::fail("confinement", message, fix)
         } else {
-            Check::warn(
-                "confinement",
-                message,
-                "see docs/security.md for what each measure needs",
-            )
+            Check::warn("confinement", message, fix)
         }
     };
     if report.confinement.required {
@@ -345,7 +239,7 @@ fn judge_confinement(report: &HostReport) -> Check {
     }
 }
 
-fn judge_network(report: &HostReport) -> Check {
+pub(super) fn network(report: &HostReport) -> Check {
     use microagent_wire::supervisor::spec::NetworkMode;
     let nat = report
         .network_modes
@@ -368,30 +262,35 @@ fn judge_network(report: &HostReport) -> Check {
     }
 }
 
-fn free_space(context: &Context) -> Option<ByteSize> {
-    let mut folder = context.state_dir.as_path();
-    while !fs::is_folder(folder) {
-        folder = folder.parent()?;
-    }
-    fs::space(folder)
-        .ok()
-        .map(|space| ByteSize::from_bytes(space.available_bytes))
-}
-
-fn judge_state(context: &Context, free: Option<ByteSize>) -> Check {
+/// `reflink` says whether disks can share blocks there.
+pub(super) fn state(context: &Context, free: Option<ByteSize>, reflink: Option<bool>) -> Check {
     let dir = &context.state_dir;
     if fs::is_present(dir.as_path())
-        && let Err(error) = microagent_os::dirs::check_private(dir.as_path())
+        && let Err(error) = dirs::check_private(dir.as_path())
     {
-        return Check::fail("state", error.to_string(), format!("chmod 700 {dir}")).required();
+        let fix = match &error {
+            PrivateFolderError::ForeignOwner { .. } => format!("sudo chown -R $USER {dir}"),
+            PrivateFolderError::NotAFolder { .. } => {
+                "use another place: --state-dir DIR".to_owned()
+            }
+            PrivateFolderError::Fs(_) | PrivateFolderError::OpenToOthers { .. } => {
+                format!("chmod 700 {dir}")
+            }
+        };
+        return Check::fail("state", error.to_string(), fix).required();
     }
+    let clones = match reflink {
+        Some(true) => ", reflink",
+        Some(false) => ", no reflink: disks are copied",
+        None => "",
+    };
     match free {
         Some(free) if free.bytes() < FREE_BYTES_MIN => Check::fail(
             "state",
             format!("{dir}, only {free} free"),
-            "free some space, or use another place: --state-dir DIR",
+            "microagent image prune --all, or another place: --state-dir DIR",
         ),
-        Some(free) => Check::ok("state", format!("{dir}, {free} free")),
+        Some(free) => Check::ok("state", format!("{dir}, {free} free{clones}")),
         None => Check::fail(
             "state",
             format!("{dir} cannot be made"),
