@@ -28,6 +28,7 @@ mod lab;
 mod places;
 mod setup;
 mod shell;
+mod site;
 mod stages;
 mod test;
 mod tidy;
@@ -65,6 +66,8 @@ enum Chore {
     Uninstall(install::Arguments),
     /// Make what a release consists of: archive, Debian package, list of contents, checksums
     Dist(dist::Arguments),
+    /// Build the documentation as a static site
+    Site,
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
     Tidy,
     /// Write the reference pages that code already knows
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Generate(arguments) => generate::run(&arguments),
+        Chore::Site => site::run(),
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest(arguments) => guest::run(&arguments),

@@ -106,3 +106,8 @@ pub use spec_file::SpecFile;
 pub use start::{StartSettings, start};
 pub use status::status;
 pub use wait::wait;
+
+/// The manual's page for programmers: what it shows must compile as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+struct Manual;

@@ -1,10 +1,11 @@
 //! `cargo xtask generate`: the reference pages that code already knows, under `docs/reference/`.
 //!
 //! A page written beside the code goes stale. These are made from the sources that rule, with the
-//! words that stand there; `--check` fails on a difference, so an undocumented variable or exit
+//! words that stand there, and from the help that the command prints; `--check` fails on a difference, so an undocumented variable or exit
 //! code can't pass. It must not write anything by hand that the sources don't say.
 
 mod capabilities;
+mod commands;
 mod environment;
 mod exit_codes;
 mod messages;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::places::Places;
+use crate::shell::{self, Run};
 
 /// Arguments of the chore.
 #[derive(Args)]
@@ -98,7 +100,21 @@ fn pages(places: &Places) -> Result<Vec<Page>> {
                 "crates/microagent-workspace/src/spec_file/keys.rs",
             )?)?,
         ),
+        page(
+            "cli.md",
+            commands::page(&command(places)?, &places.target.join("generate"))?,
+        ),
     ])
+}
+
+/// The built command, for what it says of itself.
+fn command(places: &Places) -> Result<PathBuf> {
+    Run::new(shell::cargo())
+        .args(["build", "--quiet", "--package", "microagent-cli"])
+        .args(["--bin", "microagent"])
+        .current_dir(&places.root)
+        .ok()?;
+    Ok(places.target.join("debug/microagent"))
 }
 
 /// The snapshots of messages, by name.

@@ -16,7 +16,9 @@ use clap::Args;
 use crate::kernel::{self, Arch, Backend};
 use crate::places::Places;
 
-pub(crate) use programs::{find as find_program, search_path, version as program_version};
+pub(crate) use programs::{
+    find as find_program, obtain as obtain_program, search_path, version as program_version,
+};
 
 /// Arguments of the chore.
 #[derive(Args)]
@@ -35,6 +37,8 @@ pub(crate) enum Scope {
     Test,
     /// And the checkers that stages name as skipped when they are missing.
     Everything,
+    /// What a single chore needs, which asks for it itself.
+    OnDemand,
 }
 
 /// Runs the chore.

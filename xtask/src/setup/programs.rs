@@ -55,6 +55,13 @@ const PROGRAMS: &[Program] = &[
         name: "typos",
         source: Source::PathOrCache,
     },
+    Program {
+        scope: Scope::OnDemand,
+        package: "mdbook",
+        version: "0.5.4",
+        name: "mdbook",
+        source: Source::CacheOnly,
+    },
 ];
 
 /// Builds what is missing.
@@ -65,6 +72,18 @@ pub(crate) fn ensure(places: &Places, scope: Scope) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The path of one of these programs, which is built when it is missing.
+pub(crate) fn obtain(places: &Places, name: &str) -> Result<PathBuf> {
+    let program = PROGRAMS.iter().find(|program| program.name == name);
+    let program = program.with_context(|| format!("`{name}` is none of the known programs"))?;
+    if program.find(places).is_none() {
+        program.install(places)?;
+    }
+    program
+        .find(places)
+        .with_context(|| format!("`{name}` was built and is not there"))
 }
 
 /// The path of one of these programs, when it is there.

@@ -6,6 +6,7 @@
 
 mod dependencies;
 mod headers;
+pub(crate) mod links;
 mod places;
 mod rust_text;
 mod sizes;
@@ -134,6 +135,7 @@ pub(crate) fn check(places: &Places) -> Result<Vec<Problem>> {
         problems.extend(words::check(source));
     }
     problems.extend(sizes::dead_files(&sources));
+    problems.extend(links::check(&places.root)?);
     problems.sort();
     Ok(problems)
 }

@@ -17,6 +17,7 @@ mod host;
 mod in_order;
 mod interrupts;
 mod lifecycle;
+mod manual;
 mod mediation;
 mod moved;
 mod network;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Case> {
         lifecycle::cases(),
         examples::cases(),
         moved::cases(),
+        manual::cases(),
         read_only::cases(),
         dying::cases(),
         durability::cases(),

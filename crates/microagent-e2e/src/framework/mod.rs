@@ -7,5 +7,6 @@ pub(crate) mod dumb_init;
 pub(crate) mod guest;
 pub(crate) mod net_hosts;
 pub(crate) mod small_disk;
+pub(crate) mod typed;
 pub(crate) mod workspace;
 pub(crate) mod world;
