@@ -23,8 +23,8 @@ const NAME: &str = "bench-0000";
 const MANY: usize = 1000;
 /// Rounds of what takes milliseconds.
 const SHORT_ROUNDS: usize = 30;
-/// How long a monitor is left alone before it is weighed: its start is over.
-const IDLE: Duration = Duration::from_secs(3);
+/// How long a monitor is left alone before it is weighed: its start is over, and its upkeep has looked.
+const IDLE: Duration = Duration::from_secs(7);
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// A home with prepared workspaces, and the command in it.

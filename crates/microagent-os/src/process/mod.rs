@@ -7,6 +7,12 @@
 
 mod conversation;
 mod handle;
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[path = "heap_absent.rs"]
+mod heap;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[path = "heap_glibc.rs"]
+mod heap;
 mod identity;
 mod signals;
 mod spawn;
@@ -67,6 +73,17 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
 /// The id of this boot of the host. Pids and start times mean nothing across boots.
 pub fn host_boot_id() -> io::Result<HostBootId> {
     platform::host_boot_id()
+}
+
+/// Has all threads of this process allocate from one heap: for one that lives long and allocates little, in
+/// which a heap for each thread would be pages that hold nothing. Called before the first other thread.
+pub fn share_heap() {
+    heap::share();
+}
+
+/// Gives memory that holds nothing back to the system, after work that needed more than what follows.
+pub fn trim_heap() {
+    heap::trim();
 }
 
 /// The executable of this process, as an absolute path.

@@ -118,6 +118,17 @@ fn a_conversation_ends_at_its_deadline() {
 }
 
 #[test]
+fn an_output_that_a_grandchild_holds_open_is_given_up() {
+    let begun = crate::clock::monotonic();
+    let outcome = ask(shell("sleep 5 & echo heard"), b"");
+    let Err(ConversationError::Talk { source, .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
 fn a_recorded_process_is_found_again_and_signalled_through_its_handle() {
     let mut child = Spawn::new("/bin/sleep").argument("60").start().unwrap();
     let identity = child.handle().identity().clone();

@@ -41,6 +41,7 @@ pub(crate) fn run(backend: &dyn Backend) -> ExitCode {
     let Ok(pipe) = process::take_inherited(START_PIPE_NUMBER) else {
         return ExitCode::from(NOT_OURS);
     };
+    process::share_heap();
     let Some(document) = read_document() else {
         return ExitCode::from(NOT_OURS);
     };

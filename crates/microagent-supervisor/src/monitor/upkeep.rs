@@ -1,10 +1,10 @@
-//! What a monitor looks at now and then, since nobody tells it: whether the host has slept, and whether
-//! its own log has grown too long.
+//! What a monitor looks at now and then, since nobody tells it: whether the host has slept, whether its own
+//! log has grown too long, and whether it holds memory that nothing needs.
 
 use super::owner::{Owner, Stage};
 use super::timers::Timer;
 use crate::monitor_log;
-use microagent_os::clock;
+use microagent_os::{clock, process};
 use microagent_wire::guest::control::HostMessage;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -54,6 +54,8 @@ impl Owner<'_> {
             if let Err(error) = monitor_log::bound(&paths) {
                 tracing::warn!(%error, "the monitor's log was not set aside");
             }
+            // A start needs more than what follows it, and so does a busy session.
+            process::trim_heap();
         }));
         self.schedule_upkeep();
     }
