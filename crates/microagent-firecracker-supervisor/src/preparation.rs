@@ -16,6 +16,7 @@ use microagent_linux_host::launch::{Launch, Running};
 use microagent_linux_host::user_network::reach::Reach;
 use microagent_linux_host::user_network::relay::Relay;
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
+use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
 use microagent_os::local_socket::SocketError;
 use microagent_os::{FsError, fs};
@@ -337,7 +338,7 @@ fn open_log(path: &Path) -> std::io::Result<pipe::Receiver> {
 
 impl Preparation for FirecrackerPreparation {
     fn listen(&mut self, port: VsockPort) -> Result<Box<dyn GuestListener>, BackendError> {
-        let socket = GuestSocket::listen(&self.socket(DEVICE_SOCKET), port);
+        let socket = GuestSocket::listen(&self.socket(DEVICE_SOCKET), port, VsockGate::default());
         let socket = socket.map_err(|error| {
             let kind = match &error {
                 SocketError::Bind { source, .. }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
 use microagent_linux_host::user_network::relay::Relay;
+use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::{Exit, Signal};
 use microagent_supervisor::backend::{
@@ -87,7 +88,7 @@ impl FirecrackerVm {
             firecracker,
             api,
             version,
-            dialler: VsockDialler::new(vsock_socket),
+            dialler: VsockDialler::new(vsock_socket, VsockGate::default()),
             network,
         };
         (Rc::new(vm), receiver)

@@ -6,8 +6,8 @@
 //! calls compile on Linux only. Nothing here knows a workspace, a record or a wire message.
 //! This crate promises nothing to outsiders.
 //!
-//! In reading order: [`kvm`], [`program`], [`launch`], [`words`], [`pidfd`], [`handshake`], [`vsock_unix`],
-//! [`user_network`], [`confine`], [`host_report`].
+//! In reading order: [`kvm`], [`program`], [`launch`], [`words`], [`pidfd`], [`handshake`], [`vsock_gate`],
+//! [`vsock_unix`], //! [`user_network`], [`confine`], [`host_report`].
 
 pub mod confine;
 pub mod handshake;
@@ -16,13 +16,15 @@ pub mod program;
 pub mod user_network;
 
 #[cfg(target_os = "linux")]
+pub mod device_stream;
+#[cfg(target_os = "linux")]
 pub mod host_report;
 #[cfg(target_os = "linux")]
 pub mod launch;
 #[cfg(target_os = "linux")]
 pub mod pidfd;
 #[cfg(target_os = "linux")]
-mod telling_stream;
+pub mod vsock_gate;
 #[cfg(target_os = "linux")]
 pub mod vsock_unix;
 #[cfg(target_os = "linux")]

@@ -20,8 +20,9 @@ use microagent_types::VsockPort;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::device_stream::{DeviceStream, Flush};
 use crate::handshake::{self, AnswerReader, HandshakeError, Progress};
-use crate::telling_stream::TellingStream;
+use crate::vsock_gate::VsockGate;
 
 /// The device's socket, in the run folder.
 pub const DEVICE_SOCKET: &str = "vsock.sock";
@@ -79,29 +80,36 @@ pub enum DialError {
 #[derive(Debug, Clone)]
 pub struct VsockDialler {
     socket: PathBuf,
+    gate: VsockGate,
     outstanding: Arc<AtomicUsize>,
 }
 
 impl VsockDialler {
-    /// Dials through this socket.
-    pub fn new(socket: PathBuf) -> Self {
+    /// Dials through this socket, behind this gate.
+    pub fn new(socket: PathBuf, gate: VsockGate) -> Self {
         Self {
             socket,
+            gate,
             outstanding: Arc::new(AtomicUsize::new(0)),
         }
     }
 
     /// Connects to a port of the guest. A caller that stops waiting leaves the connection to a task
     /// of its own, which takes the answer and closes it then.
-    pub async fn dial(&self, port: VsockPort) -> Result<UnixStream, DialError> {
+    pub async fn dial(&self, port: VsockPort) -> Result<DeviceStream, DialError> {
+        let limit = host_pace::limit(DIAL_LIMIT);
+        // A dial that nobody has heard of yet is simply given up.
+        let passed = tokio::time::timeout(limit, self.gate.passed()).await;
+        passed.map_err(|_| DialError::Silent { port })?;
         let ticket = Ticket::take(&self.outstanding).ok_or(DialError::TooMany)?;
         let socket = self.socket.clone();
+        let gate = self.gate.clone();
         let task = tokio::spawn(async move {
-            let answer = connect(&socket, port).await;
+            let answer = connect(&socket, port, &gate).await;
             drop(ticket);
             answer
         });
-        match tokio::time::timeout(host_pace::limit(DIAL_LIMIT), task).await {
+        match tokio::time::timeout(limit, task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Err(DialError::Broken {
                 port,
@@ -138,13 +146,18 @@ impl Drop for Ticket {
     }
 }
 
-async fn connect(socket: &Path, port: VsockPort) -> Result<UnixStream, DialError> {
-    let mut stream = connect_device(socket)
+async fn connect(
+    socket: &Path,
+    port: VsockPort,
+    gate: &VsockGate,
+) -> Result<DeviceStream, DialError> {
+    let stream = connect_device(socket)
         .await
         .map_err(|source| DialError::Connect {
             socket: socket.to_owned(),
             source,
         })?;
+    let mut stream = DeviceStream::new(stream, gate, Flush::AtOnce);
     let broken = |source| DialError::Broken { port, source };
     stream
         .write_all(&handshake::request(port))
@@ -195,11 +208,16 @@ pub struct GuestSocket {
     listener: AsyncListener,
     socket: PathBuf,
     port: VsockPort,
+    gate: VsockGate,
 }
 
 impl GuestSocket {
     /// Listens on `<device socket>_<port>`, where the device looks for it.
-    pub fn listen(device_socket: &Path, port: VsockPort) -> Result<Self, SocketError> {
+    pub fn listen(
+        device_socket: &Path,
+        port: VsockPort,
+        gate: VsockGate,
+    ) -> Result<Self, SocketError> {
         let mut name = OsString::from(device_socket);
         name.push(format!("_{port}"));
         let socket = PathBuf::from(name);
@@ -213,11 +231,12 @@ impl GuestSocket {
             listener,
             socket,
             port,
+            gate,
         })
     }
 
     /// The next connection.
-    pub async fn accept_stream(&self) -> io::Result<UnixStream> {
+    async fn accept_stream(&self) -> io::Result<UnixStream> {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) if peer.is_own_user() => return Ok(stream),
@@ -239,10 +258,12 @@ impl GuestListener for GuestSocket {
         Box::pin(async {
             let stream = self.accept_stream().await?;
             // What is said on the control connection must not wait for a guest that may have hung.
-            if self.port == VsockPort::CONTROL {
-                return Ok(Box::new(stream) as GuestStream);
-            }
-            Ok(Box::new(TellingStream(stream)) as GuestStream)
+            let flush = match self.port {
+                VsockPort::CONTROL => Flush::AtOnce,
+                _ => Flush::Taken,
+            };
+            let stream = DeviceStream::new(stream, &self.gate, flush);
+            Ok(Box::new(stream) as GuestStream)
         })
     }
 }
@@ -270,7 +291,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let socket = folder.path().join("vsock.sock");
             let listener = local_socket::listen(&socket).unwrap().into_async().unwrap();
-            (Self { folder, listener }, VsockDialler::new(socket))
+            (
+                Self { folder, listener },
+                VsockDialler::new(socket, VsockGate::default()),
+            )
         }
 
         async fn accept(&self) -> UnixStream {
@@ -344,6 +368,27 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_at_a_shut_gate_is_made_when_it_opens_or_never() {
+        in_loop(async {
+            let (device, dialler) = Device::new();
+            dialler.gate.shut();
+            let given_up = dialler.dial(VsockPort::SERVICE);
+            let silence = Duration::from_millis(50);
+            assert!(tokio::time::timeout(silence, given_up).await.is_err());
+            let open = async {
+                tokio::time::sleep(silence).await;
+                dialler.gate.open();
+                let mut stream = device.accept().await;
+                stream.write_all(b"OK 1\n").await.unwrap();
+                let another = tokio::time::timeout(silence, device.listener.accept()).await;
+                assert!(another.is_err(), "the one that was given up was not made");
+            };
+            let (dialled, ()) = tokio::join!(dialler.dial(VsockPort::SERVICE), open);
+            dialled.unwrap();
+        });
+    }
+
+    #[test]
     fn a_device_that_is_gone_is_an_error_at_once() {
         in_loop(async {
             let (device, dialler) = Device::new();
@@ -360,7 +405,9 @@ mod tests {
         in_loop(async {
             let folder = tempfile::tempdir().unwrap();
             let device_socket = folder.path().join("vsock.sock");
-            let listener = GuestSocket::listen(&device_socket, VsockPort::CONTROL).unwrap();
+            let listener =
+                GuestSocket::listen(&device_socket, VsockPort::CONTROL, VsockGate::default())
+                    .unwrap();
             let expected = folder.path().join("vsock.sock_1024");
             let (dialled, accepted) =
                 tokio::join!(UnixStream::connect(&expected), listener.accept_stream());

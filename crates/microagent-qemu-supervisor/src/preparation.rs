@@ -18,6 +18,7 @@ use microagent_linux_host::host_report;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::user_network::wire::Wire;
 use microagent_linux_host::user_network::{self, PASST, PASST_SOCKET};
+use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DEVICE_SOCKET, GuestSocket};
 use microagent_machine::Accelerator;
 use microagent_os::fs;
@@ -62,6 +63,7 @@ enum StartError {
 pub(crate) struct QemuPreparation {
     tools: Rc<Tools>,
     spec: LaunchSpec,
+    vsock_gate: VsockGate,
     vsock_device: Option<vsock_device::Starting>,
     network: Option<Network>,
     confined: Option<ConfinedQemu>,
@@ -91,6 +93,7 @@ impl QemuPreparation {
         Self {
             tools,
             spec,
+            vsock_gate: VsockGate::default(),
             vsock_device: None,
             network: None,
             confined: None,
@@ -205,7 +208,7 @@ impl QemuPreparation {
             network: self.network.map(|network| (network.passt, network.wire)),
         };
         let vsock_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
-        let (vm, events) = QemuVm::new(processes, qmp, vsock_socket);
+        let (vm, events) = QemuVm::new(processes, qmp, vsock_socket, self.vsock_gate.clone());
         Ok(Launched {
             vm,
             console,
@@ -390,17 +393,19 @@ fn control_pair() -> std::io::Result<(UnixStream, OwnedFd)> {
 impl Preparation for QemuPreparation {
     fn listen(&mut self, port: VsockPort) -> Result<Box<dyn GuestListener>, BackendError> {
         let device_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
-        let socket = GuestSocket::listen(&device_socket, port).map_err(|error| {
-            let kind = match &error {
-                SocketError::Bind { source, .. }
-                    if source.kind() == std::io::ErrorKind::AddrInUse =>
-                {
-                    BackendErrorKind::Conflict
-                }
-                _ => BackendErrorKind::Failed,
-            };
-            BackendError::new(kind, VSOCK_DEVICE, error)
-        })?;
+        let socket = GuestSocket::listen(&device_socket, port, self.vsock_gate.clone()).map_err(
+            |error| {
+                let kind = match &error {
+                    SocketError::Bind { source, .. }
+                        if source.kind() == std::io::ErrorKind::AddrInUse =>
+                    {
+                        BackendErrorKind::Conflict
+                    }
+                    _ => BackendErrorKind::Failed,
+                };
+                BackendError::new(kind, VSOCK_DEVICE, error)
+            },
+        )?;
         Ok(Box::new(socket))
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
 use microagent_linux_host::user_network::wire::Wire;
+use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::{Exit, Signal};
 use microagent_supervisor::backend::{
@@ -43,13 +44,15 @@ pub(crate) struct QemuVm {
     processes: Processes,
     qmp: Qmp,
     dialler: VsockDialler,
+    gate: VsockGate,
     network_is_cut: Rc<Cell<bool>>,
 }
 
-/// How long nothing is sent to a guest that was resumed. QEMU sets up the queues of the vsock device anew and
-/// does not hear when the device (0.3.0) has done so; of a packet that comes between its steps the guest is
-/// never told, nor of any that comes later in this boot.
+/// How long the gate stays shut for a guest that was resumed. QEMU sets up the queues of the vsock device anew
+/// and does not hear when the device (0.3.0) has done so.
 const VSOCK_DEVICE_SETTLES: Duration = Duration::from_millis(100);
+/// How long the device may take what it was given before the guest stands still.
+const VSOCK_DEVICE_TAKES: Duration = Duration::from_millis(200);
 
 impl QemuVm {
     /// Takes the processes over and begins to watch them.
@@ -57,10 +60,11 @@ impl QemuVm {
         processes: Processes,
         qmp: Qmp,
         vsock_socket: PathBuf,
+        gate: VsockGate,
     ) -> (Rc<Self>, mpsc::Receiver<VmEvent>) {
         let (events, receiver) = mpsc::channel(VM_EVENTS_MAX);
         let network_is_cut = Rc::new(Cell::new(false));
-        watch_qemu(&processes, events.clone());
+        watch_qemu(&processes, gate.clone(), events.clone());
         let on_purpose = Rc::new(Cell::new(false));
         watch_helper(
             &processes,
@@ -76,7 +80,8 @@ impl QemuVm {
         let vm = Self {
             processes,
             qmp,
-            dialler: VsockDialler::new(vsock_socket),
+            dialler: VsockDialler::new(vsock_socket, gate.clone()),
+            gate,
             network_is_cut,
         };
         (Rc::new(vm), receiver)
@@ -90,10 +95,12 @@ impl QemuVm {
     }
 }
 
-fn watch_qemu(processes: &Processes, events: mpsc::Sender<VmEvent>) {
+fn watch_qemu(processes: &Processes, gate: VsockGate, events: mpsc::Sender<VmEvent>) {
     let qemu = processes.qemu.process.clone();
     tokio::task::spawn_local(async move {
         let exit = qemu.ended().await.ok();
+        // Whoever still waits for the guest is to hear that it has gone.
+        gate.open();
         // Whoever listened may be gone.
         let _ = events.send(VmEvent::Ended(vm_exit(exit))).await;
     });
@@ -175,14 +182,22 @@ impl Vm for QemuVm {
     }
 
     fn pause(&self) -> LocalFuture<'_, Result<(), BackendError>> {
-        Box::pin(async { self.qmp.stop().await.map_err(qmp_failure) })
+        Box::pin(async {
+            self.gate.shut();
+            self.gate.settled(VSOCK_DEVICE_TAKES).await;
+            let stopped = self.qmp.stop().await;
+            if stopped.is_err() {
+                self.gate.open();
+            }
+            stopped.map_err(qmp_failure)
+        })
     }
 
     fn resume(&self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
             self.run().await?;
-            // Whoever resumed sends the guest the time next, and may dial it.
             tokio::time::sleep(VSOCK_DEVICE_SETTLES).await;
+            self.gate.open();
             Ok(())
         })
     }
