@@ -8,11 +8,12 @@
 //! whoever hears signals writes control frames through a [`SessionControl`]. The guest is hostile: a
 //! frame that is too long or out of place ends the session.
 
+use crate::session_writer::SessionWriter;
 use crate::stdin_window::StdinWindow;
 use microagent_os::local_socket::{self, Stream};
 use microagent_types::SignalName;
 use microagent_wire::fault::{Fault, FaultKind};
-use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame, write_frame};
+use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame};
 use microagent_wire::guest::service::{ServiceAnswer, SessionExit, SessionInput, SessionOutput};
 use microagent_wire::guest::{Parsed, parse};
 use microagent_wire::limits::{MONITOR_LINE_BYTES_MAX, RAW_BYTES_MAX};
@@ -20,8 +21,8 @@ use microagent_wire::monitor::request::MonitorRequest;
 use microagent_wire::monitor::response::MonitorAnswer;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Until the monitor takes the connection.
@@ -76,7 +77,7 @@ impl From<Fault> for SessionError {
 /// Signals and sizes for a running session, from any thread.
 #[derive(Debug, Clone)]
 pub struct SessionControl {
-    writer: Arc<Mutex<Stream>>,
+    writer: Arc<SessionWriter>,
     // A handle of its own: closing must work while a write is stuck.
     connection: Arc<Stream>,
     closed: Arc<AtomicBool>,
@@ -95,8 +96,8 @@ pub(crate) enum Attached {
 }
 
 impl SessionControl {
-    /// Sends a signal to the command's process group. Lost when the connection takes nothing, because
-    /// the command reads no input: then only [`SessionControl::close`] helps.
+    /// Sends a signal to the command's process group. It waits behind a piece of input that is being sent,
+    /// and so for a guest that takes nothing: then only [`SessionControl::close`] helps.
     pub fn signal(&self, name: SignalName) {
         self.send(&SessionInput::Signal { name });
     }
@@ -126,7 +127,7 @@ impl SessionControl {
     /// For a connection that carries no command: closing is all that can be done to it.
     pub(crate) fn of_bytes(stream: &Stream) -> io::Result<Self> {
         Ok(Self {
-            writer: Arc::new(Mutex::new(stream.try_clone()?)),
+            writer: Arc::new(SessionWriter::new(stream.try_clone()?)),
             connection: Arc::new(stream.try_clone()?),
             closed: Arc::default(),
             attached: Attached::Bytes,
@@ -142,10 +143,7 @@ impl SessionControl {
         if self.attached == Attached::Bytes {
             return;
         }
-        if let Ok(mut writer) = self.writer.try_lock() {
-            // A broken connection shows where frames are read.
-            let _ = write_frame(&mut *writer, &Frame::control(input));
-        }
+        self.writer.send_soon(Frame::control(input));
     }
 }
 
@@ -172,7 +170,7 @@ impl GuestSession {
             .set_read_limit(None)
             .map_err(SessionError::Broken)?;
         let control = SessionControl {
-            writer: Arc::new(Mutex::new(writer)),
+            writer: Arc::new(SessionWriter::new(writer)),
             connection,
             closed: Arc::default(),
             attached: Attached::Command,
@@ -212,8 +210,7 @@ impl GuestSession {
                     return;
                 }
                 let frame = Frame::new(FrameKind::Stdin, buffer[..count].to_vec());
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                if write_frame(&mut *writer, &frame).is_err() || count == 0 {
+                if writer.send(&frame).is_err() || count == 0 {
                     return;
                 }
             }

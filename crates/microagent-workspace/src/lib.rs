@@ -70,6 +70,7 @@ pub mod profile;
 pub mod progress;
 pub mod request;
 pub mod run;
+mod session_writer;
 pub mod spec_file;
 pub mod start;
 pub mod status;

@@ -5,8 +5,10 @@ use crate::framework::case::{Case, case};
 use crate::framework::check;
 use crate::framework::workspace::{Lasting, NAME};
 use crate::framework::world::World;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use microagent_test::cli::Signal;
 use microagent_test::fsck;
+use std::net::TcpStream;
 use std::time::Duration;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -18,6 +20,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "lifecycle::a_paused_guest_goes_on_where_it_was_and_knows_the_time",
             paused,
+        ),
+        case(
+            "lifecycle::a_guest_paused_in_the_midst_of_traffic_is_within_reach_afterwards",
+            paused_busy,
         ),
         case(
             "lifecycle::a_workload_that_ends_is_waited_for_and_its_code_is_kept",
@@ -89,6 +95,59 @@ fn paused(world: &World) -> Result<()> {
         kept.does(&["pause", NAME])?;
         kept.does(&["resume", NAME])?;
         ensure!(kept.shell("echo here")? == "here\n");
+    }
+    kept.does(&["kill", NAME])?;
+    kept.ends_well()
+}
+
+/// The device between guest and monitor does not bear that anything happens while the guest stands still:
+/// input for a command, output of one, a client that goes, somebody who knocks at a published port.
+fn paused_busy(world: &World) -> Result<()> {
+    const PUBLISHED: &str = "127.0.0.1:0:9";
+    let kept = Lasting::create(world, &["--publish", PUBLISHED], &[])?;
+    kept.does(&["start", NAME])?;
+    let network = kept.line(&["network", "--json", NAME]).run()?.json()?;
+    let port = network["publish"][0]["hostPort"].as_u64();
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    let port = port.with_context(|| format!("no host port in {network:#}"))?;
+    for _ in 0..4 {
+        let zeros = std::path::Path::new("/dev/zero");
+        let takes = kept
+            .line(&[
+                "exec",
+                "-i",
+                NAME,
+                "--",
+                "sh",
+                "-c",
+                "echo up; cat > /dev/null",
+            ])
+            .stdin_file(zeros)
+            .spawn()?;
+        takes.wait_for_stdout("up\n")?;
+        let says = kept
+            .line(&[
+                "exec",
+                NAME,
+                "--",
+                "sh",
+                "-c",
+                "while sleep 0.01; do echo said; done",
+            ])
+            .spawn()?;
+        says.wait_for_stdout("said\n")?;
+        kept.does(&["pause", NAME])?;
+        // Who knocks now, or goes now, is heard of when the guest goes on.
+        let knocking = TcpStream::connect(("127.0.0.1", port))?;
+        says.signal(Signal::KILL)?;
+        says.finish()?;
+        std::thread::sleep(Duration::from_millis(300));
+        kept.does(&["resume", NAME])?;
+        drop(knocking);
+        ensure!(kept.shell("echo here")? == "here\n");
+        takes.signal(Signal::TERM)?;
+        takes.finish()?.expect_code(143)?;
+        kept.shell("for n in $(seq 100); do grep -q sleep /proc/[0-9]*/comm || exit 0; sleep 0.1; done; exit 1")?;
     }
     kept.does(&["kill", NAME])?;
     kept.ends_well()
