@@ -46,7 +46,7 @@ const UNSAFE: &[(&str, &[&str])] = &[
     ),
     (
         "microagent-linux-host",
-        &["launch", "kvm", "confine", "telling_stream"],
+        &["launch", "kvm", "confine", "device_stream"],
     ),
     ("microagent-applevf-supervisor", &["framework"]),
     ("microagent-hyperv-supervisor", &["host_compute"]),
