@@ -82,6 +82,7 @@ mod tests {
             disk: ByteSize::from_mib(1024),
             network_mode: "nat".into(),
             publish: Vec::new(),
+            open_connections: 0,
             labels: BTreeMap::new(),
             quarantined: false,
             exit_code: None,

@@ -77,6 +77,7 @@ pub mod status;
 mod stdin_window;
 pub mod supervisor_client;
 pub mod supervisors;
+pub mod top;
 pub mod wait;
 pub mod workload;
 

@@ -73,6 +73,8 @@ pub struct Known {
     pub network_mode: String,
     /// Its published ports, the real ones while it runs.
     pub publish: Vec<PublishSpec>,
+    /// Connections that are open to published ports and through the mediation channel.
+    pub open_connections: u64,
     /// Its labels.
     pub labels: BTreeMap<LabelName, String>,
     /// Whether it was ever quarantined.
@@ -249,10 +251,24 @@ fn from_monitor(record: &WorkspaceRecord, told: &Workspace) -> Known {
         memory: told.resources.memory_bytes,
         cpus: told.resources.cpus,
         publish: publish.collect(),
+        open_connections: open_connections(told),
         quarantined: told.quarantine.is_some(),
         exit_code: told.exit.as_ref().and_then(|exit| exit.code),
         ..from_config(record)
     }
+}
+
+fn open_connections(told: &Workspace) -> u64 {
+    let published = told
+        .network
+        .publish
+        .iter()
+        .map(|port| port.open_connections);
+    let mediated = told
+        .mediation
+        .iter()
+        .map(|channel| channel.open_connections);
+    published.chain(mediated).sum()
 }
 
 fn from_records(record: &WorkspaceRecord, runtime: &RuntimeRecord, stale: bool) -> Known {
@@ -297,6 +313,7 @@ fn from_config(record: &WorkspaceRecord) -> Known {
         disk: config.root_disk.size_bytes,
         network_mode: config.network.mode.clone(),
         publish: publish.collect(),
+        open_connections: 0,
         labels: config.labels.clone(),
         quarantined: record.quarantine.is_some(),
         exit_code: None,

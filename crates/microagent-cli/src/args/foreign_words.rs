@@ -50,7 +50,7 @@ const RESERVED_FLAGS: [&str; 8] = [
 ];
 
 /// Commands of other tools, and what does the same here (`cli.md` 5.2).
-const FOREIGN_COMMANDS: [(&[&str], &str, &str); 16] = [
+const FOREIGN_COMMANDS: [(&[&str], &str, &str); 15] = [
     (&["images"], "image", "microagent image list"),
     (&["pull"], "image", "microagent image pull"),
     (&["rmi"], "image", "microagent image delete"),
@@ -77,7 +77,6 @@ const FOREIGN_COMMANDS: [(&[&str], &str, &str); 16] = [
         "halt",
         "microagent halt NAME && microagent start NAME",
     ),
-    (&["top"], "exec", "microagent exec NAME ps"),
     (
         &["help"],
         "run",

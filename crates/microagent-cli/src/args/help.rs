@@ -27,7 +27,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Inside", &["exec", "connect", "cp"]),
     (
         "Look",
-        &["status", "list", "ps", "logs", "events", "network"],
+        &["status", "list", "ps", "top", "logs", "events", "network"],
     ),
     (
         "Images and kernel",

@@ -26,6 +26,7 @@ mod run;
 mod scan;
 mod session;
 mod supervisor;
+mod top;
 mod version;
 mod workspace;
 
@@ -61,6 +62,7 @@ pub(crate) use refusal::invalid_text;
 pub(crate) use run::RunArgs;
 pub(crate) use session::SessionArgs;
 pub(crate) use supervisor::SupervisorArgs;
+pub(crate) use top::TopArgs;
 pub(crate) use version::VersionArgs;
 pub(crate) use workspace::WorkspaceArgs;
 
@@ -125,6 +127,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// List the workspaces whose VM lives
     Ps(PsArgs),
+    /// Show live what every workspace uses
+    Top(TopArgs),
     /// Show or follow the serial console of a workspace
     Logs(LogsArgs),
     /// Show, follow or verify the history of a workspace

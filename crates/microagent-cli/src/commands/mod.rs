@@ -31,6 +31,7 @@ mod spec;
 mod start;
 mod status;
 mod supervisor;
+mod top;
 mod version;
 mod wait;
 
@@ -64,6 +65,7 @@ pub(crate) fn perform(
         Command::Status(args) => status::perform(&args, global, printer),
         Command::Network(args) => network::perform(&args, global, printer),
         Command::List(args) => list::perform_list(&args, global, printer),
+        Command::Top(args) => top::perform(&args, global, printer),
         Command::Ps(args) => list::perform_ps(&args, global, printer),
         Command::Events(args) => events::perform(&args, global, printer),
         Command::Doctor(args) => doctor::perform(&args, global, printer),

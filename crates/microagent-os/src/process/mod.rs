@@ -16,6 +16,12 @@ mod heap;
 mod identity;
 mod signals;
 mod spawn;
+#[cfg(target_os = "linux")]
+#[path = "usage_linux.rs"]
+mod usage;
+#[cfg(not(target_os = "linux"))]
+#[path = "usage_absent.rs"]
+mod usage;
 
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -42,6 +48,7 @@ pub use handle::{Delivery, Found, ProcessHandle, Signal};
 pub use identity::{HostBootId, InvalidIdentity, PidNamespace, ProcessIdentity, StartTime};
 pub use signals::SignalWatch;
 pub use spawn::{Child, Exit, ParentDeath, Session, Spawn, SpawnError, Stream};
+pub use usage::usage;
 
 use std::ffi::OsStr;
 use std::io;
@@ -49,6 +56,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::fs;
+
+/// What a process has used and holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since its start, in user mode and in the kernel.
+    pub cpu: Duration,
+    /// Memory of the host that it holds.
+    pub memory_bytes: u64,
+}
 
 /// The identity of this process, with the pid that the host's `/proc` knows.
 pub fn current_identity() -> io::Result<ProcessIdentity> {
