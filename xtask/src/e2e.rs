@@ -175,7 +175,7 @@ pub(crate) fn installed(places: &Places) -> Result<PathBuf> {
 }
 
 /// The cases' program, built.
-fn cases(places: &Places) -> Result<PathBuf> {
+pub(crate) fn cases(places: &Places) -> Result<PathBuf> {
     Run::new(shell::cargo())
         .args(["build", "--quiet", "--release", "--package", PROGRAM])
         .args(["--bin", PROGRAM])

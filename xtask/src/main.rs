@@ -23,6 +23,7 @@ mod fuzz;
 mod generate;
 mod guest;
 mod install;
+mod journey;
 mod kernel;
 mod lab;
 mod places;
@@ -66,6 +67,8 @@ enum Chore {
     Uninstall(install::Arguments),
     /// Make what a release consists of: archive, Debian package, list of contents, checksums
     Dist(dist::Arguments),
+    /// Install the Debian package in a fresh Debian, type the manual there, and purge it
+    Journey,
     /// Build the documentation as a static site
     Site,
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Generate(arguments) => generate::run(&arguments),
         Chore::Site => site::run(),
+        Chore::Journey => journey::run(),
         Chore::Tidy => tidy::run(),
         Chore::Kernel(arguments) => kernel::run(&arguments),
         Chore::Guest(arguments) => guest::run(&arguments),

@@ -1,6 +1,6 @@
 //! A real Debian with a Python, made by Debian's own tools, in every form that the product reads.
 
-use super::tool::{Tool, made_once};
+use super::tool::{Tool, image_cache, made_once};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,11 @@ impl Debian {
     pub fn ensure() -> Result<Self> {
         let folder = made_once(RECIPE, make)?;
         Ok(Self { folder })
+    }
+
+    /// Whether it is in the cache, so that none of the programs that make it is needed.
+    pub fn is_made() -> bool {
+        image_cache().is_ok_and(|cache| cache.join(RECIPE).is_dir())
     }
 
     /// The OCI layout folder; one gzip layer, tag `latest`.
