@@ -10,6 +10,7 @@ use super::event::{Event, EventSender};
 use super::joint::{Extras, join};
 use super::rate::RateLimit;
 use super::target::{self, TargetStream};
+use super::turned_away::TurnedAway;
 use crate::backend::{GuestListener, GuestStream};
 use microagent_machine::spec::{Mediation, Requirement};
 use microagent_os::clock;
@@ -62,6 +63,7 @@ struct Facts {
     bytes_out: Cell<u64>,
     open: RefCell<BTreeMap<u64, Rc<Tally>>>,
     extras: Extras,
+    turned_away: TurnedAway,
 }
 
 /// Something happened on a channel.
@@ -129,6 +131,7 @@ impl ServedChannel {
             bytes_out: Cell::new(0),
             open: RefCell::default(),
             extras: Extras::default(),
+            turned_away: TurnedAway::default(),
         });
         let accept = spawn_local(accept(listener, facts.clone(), severed, events.clone()));
         let probe = spawn_local(watch_target(facts.clone(), events.clone()));
@@ -218,12 +221,12 @@ async fn accept(
         };
         let is_severed = *severed.borrow();
         if is_severed {
-            drop(guest);
+            facts.turned_away.end(guest);
             facts.refuse("quarantined", &events).await;
             continue;
         }
         if facts.open_count() >= CONNECTIONS_MAX || !limit.take(clock::monotonic()) {
-            drop(guest);
+            facts.turned_away.end(guest);
             facts.refuse("limit", &events).await;
             continue;
         }
@@ -253,7 +256,7 @@ async fn carry(
     let mut target = match dialled {
         Some(Ok(target)) => target,
         refused => {
-            drop(guest);
+            facts.turned_away.end(guest);
             facts.open.borrow_mut().remove(&number);
             let why = match refused {
                 Some(Err(error)) => {

@@ -39,6 +39,7 @@ mod start_pipe;
 mod target;
 mod timers;
 mod traffic;
+mod turned_away;
 mod upkeep;
 
 pub(crate) use run::run;
