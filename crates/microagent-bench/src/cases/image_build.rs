@@ -45,17 +45,44 @@ fn measure_one(bench: &Bench, ours: &'static str, layout: &Path) -> Result<Repor
     let work = bench.home().work_dir();
     let source = format!("oci:{}", layout.display());
     let peak_kib = Cell::new(0);
+    let (our_cpu, reference_cpu) = (Cell::new(0.0), Cell::new(0.0));
     let comparison = Bench::compare_in(
         bench.rounds().min(ROUNDS_MAX),
         || {
+            let before = cpu_seconds_of_children()?;
             let (time, peak) = import(&source, &work.join("store"))?;
+            our_cpu.set(cpu_seconds_of_children()? - before);
             peak_kib.set(peak_kib.get().max(peak));
             Ok(time)
         },
-        || unpack(layout, &work.join("unpacked")),
+        || {
+            let before = cpu_seconds_of_children()?;
+            let time = unpack(layout, &work.join("unpacked"))?;
+            reference_cpu.set(cpu_seconds_of_children()? - before);
+            Ok(time)
+        },
     )?;
     let peak_mib = f64::from(u32::try_from(peak_kib.get()).unwrap_or(u32::MAX)) / 1024.0;
-    Ok(Report::new(ours, REFERENCE, comparison).with_figure("peak_mib", peak_mib))
+    Ok(Report::new(ours, REFERENCE, comparison)
+        .with_figure("peak_mib", peak_mib)
+        .with_figure("cpu_s", our_cpu.get())
+        .with_figure("reference_cpu_s", reference_cpu.get())
+        .with_note("the processor's seconds are those of the last round"))
+}
+
+/// What the kernel counts for children that have ended: `cutime` and `cstime`, in hundredths of a second on
+/// every Linux that we run on (proc(5)).
+fn cpu_seconds_of_children() -> Result<f64> {
+    ended_children(&std::fs::read_to_string("/proc/self/stat")?)
+}
+
+fn ended_children(stat: &str) -> Result<f64> {
+    // The name of the program may hold anything; what follows it is numbers, from the third field on.
+    let fields = stat.rsplit_once(')').context("a process has a name")?.1;
+    let ticks = fields.split_whitespace().skip(13).take(2);
+    let ticks: Vec<u32> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+    anyhow::ensure!(ticks.len() == 2, "the kernel tells what children took");
+    Ok(ticks.into_iter().map(f64::from).sum::<f64>() / 100.0)
 }
 
 /// Imports `source` into a new store, in a process of its own; gives the time and the peak of its memory.
@@ -135,6 +162,13 @@ fn peak_kib(status: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_processor_s_time_of_children_is_read_from_the_kernel_s_words() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 9 9 0 0 11 12 150 25 20 0 1 0 9";
+        assert!((ended_children(stat).unwrap() - 1.75).abs() < 1e-9);
+        assert!(ended_children("7 (a) S 1").is_err());
+    }
 
     #[test]
     fn the_peak_is_read_from_the_kernel_s_words() {
