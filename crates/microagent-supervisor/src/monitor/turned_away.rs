@@ -5,7 +5,7 @@
 //! would wait for good. So our side ends first, and what the guest says is read until it has gone.
 
 use crate::backend::GuestStream;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
@@ -20,26 +20,23 @@ const READ_BYTES: usize = 4 << 10;
 
 /// Ends connections in the background, a bounded number at once.
 #[derive(Debug, Clone)]
-pub(super) struct TurnedAway(Rc<Semaphore>);
+pub(super) struct TurnedAway(Arc<Semaphore>);
 
 impl Default for TurnedAway {
     fn default() -> Self {
-        Self(Rc::new(Semaphore::new(GOING_MAX)))
+        Self(Arc::new(Semaphore::new(GOING_MAX)))
     }
 }
 
 impl TurnedAway {
     /// Ends this one. Nothing of it is served from here on.
     pub(super) fn end(&self, guest: GuestStream) {
-        if self.0.available_permits() == 0 {
+        let Ok(place) = self.0.clone().try_acquire_owned() else {
             return;
-        }
-        let places = self.0.clone();
+        };
         spawn_local(async move {
-            let Ok(_place) = places.try_acquire() else {
-                return;
-            };
             let _ = timeout(GO_LIMIT, see_off(guest)).await;
+            drop(place);
         });
     }
 }
