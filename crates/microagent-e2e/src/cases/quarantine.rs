@@ -6,7 +6,7 @@ use crate::framework::case::{Case, case};
 use crate::framework::net_hosts::{Host, NetHosts};
 use crate::framework::workspace::{Lasting, NAME};
 use crate::framework::world::World;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -203,6 +203,8 @@ fn nobody_is_let_in(lasting: &Lasting<'_>) -> Result<()> {
 const STILL_TICKS_MAX: u64 = 3;
 /// Long enough for a guest that runs to be seen running.
 const LOOK: Duration = Duration::from_secs(1);
+/// The VMM's own threads put things in order for a moment behind the freeze.
+const LOOKS_MAX: u32 = 8;
 
 /// A quarantine that freezes is the first one here, of a guest that is never idle.
 fn frozen(world: &World) -> Result<()> {
@@ -227,11 +229,9 @@ fn frozen(world: &World) -> Result<()> {
     ensure!(after["vm"]["pid"] == before["vm"]["pid"], "{after:#}");
     ensure!(after["quarantine"]["frozen"] == true, "{after:#}");
 
-    let (console, ticks) = (lasting.console().len(), processor_ticks(&after)?);
-    std::thread::sleep(LOOK);
+    let console = lasting.console().len();
+    comes_to_rest(&after)?;
     ensure!(lasting.console().len() == console, "the guest speaks");
-    let ran = processor_ticks(&after)? - ticks;
-    ensure!(ran <= STILL_TICKS_MAX, "the guest ran for {ran} ticks");
 
     nobody_is_let_in(&lasting)?;
     for words in [&["start", NAME][..], &["resume", NAME], &["halt", NAME]] {
@@ -245,6 +245,22 @@ fn frozen(world: &World) -> Result<()> {
     ensure!(released["state"] == "stopped", "{released:#}");
     ensure!(released["quarantine"]["active"] == false, "{released:#}");
     lasting.ends_well()
+}
+
+/// There is a whole second in which the VM takes no processor time, which a busy guest that still
+/// runs never has.
+fn comes_to_rest(status: &Value) -> Result<()> {
+    let mut seen = Vec::new();
+    for _ in 0..LOOKS_MAX {
+        let before = processor_ticks(status)?;
+        std::thread::sleep(LOOK);
+        let ran = processor_ticks(status)? - before;
+        if ran <= STILL_TICKS_MAX {
+            return Ok(());
+        }
+        seen.push(ran);
+    }
+    bail!("the guest runs: {seen:?} ticks in each second")
 }
 
 /// Processor time of the VM's process so far.
