@@ -12,6 +12,7 @@ use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
 use microagent_linux_host::confine::jail as confined;
 use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{landlock, observe, plan};
+use microagent_linux_host::control_group::ControlGroup;
 use microagent_linux_host::launch::{Launch, Running};
 use microagent_linux_host::user_network::reach::Reach;
 use microagent_linux_host::user_network::relay::Relay;
@@ -57,6 +58,7 @@ enum StartError {
 pub(crate) struct FirecrackerPreparation {
     tools: Rc<Tools>,
     spec: LaunchSpec,
+    group: Option<ControlGroup>,
     engine: Option<Engine>,
     confined: Option<Confined>,
     network: Option<Network>,
@@ -93,6 +95,7 @@ impl FirecrackerPreparation {
             engine: None,
             confined: None,
             network: None,
+            group: None,
         }
     }
 
@@ -119,6 +122,9 @@ impl FirecrackerPreparation {
             descriptors: vec![(PASST_SOCKET, wire_of_passt)],
         };
         let passt = passt.start_helper().map_err(passt_failed)?;
+        if let Some(group) = &self.group {
+            drop(group.take_in(&passt.process));
+        }
         self.engine = Some(Engine {
             passt,
             wire: Some((wire, reach)),
@@ -164,7 +170,8 @@ impl FirecrackerPreparation {
         let setup = jail::setup(&self.spec, &self.program()?);
         confined::make_mount_point(&self.spec).map_err(failed)?;
         let launch = self.launch_of(confined::OWN_EXECUTABLE.into());
-        let started = ConfinedChild::start(launch, ChildKind::Vmm, &setup).await;
+        let started =
+            ConfinedChild::start(launch, ChildKind::Vmm, &setup, self.group.as_ref()).await;
         let (mut child, console, report) = match started {
             Ok(started) => started,
             // Whether nothing will do is the plan's to say.
@@ -191,7 +198,7 @@ impl FirecrackerPreparation {
             let report = self.start_confined().await?;
             facts.take_report(&report);
             // Nothing is started from here on: what will be the VMM waits for its words.
-            facts.landlock = landlock::restrict_monitor(&self.spec, &report);
+            facts.landlock = landlock::restrict_monitor(&self.spec, &report, self.group.as_ref());
             tap = report.tap;
         }
         let plan = plan::plan(&facts, self.spec.confinement).map_err(|refusal| {
@@ -228,6 +235,7 @@ impl FirecrackerPreparation {
             version,
             vsock_socket,
             self.network,
+            self.group,
         );
         Ok(Launched {
             vm,
@@ -321,6 +329,9 @@ impl FirecrackerPreparation {
         if let Some(engine) = self.engine.take() {
             engine.passt.process.end().await;
         }
+        if let Some(group) = self.group.take() {
+            group.remove();
+        }
     }
 
     /// A socket in the run folder, by a name that is short enough.
@@ -355,6 +366,7 @@ impl Preparation for FirecrackerPreparation {
 
     fn start_network(&mut self) -> LocalFuture<'_, Result<(), BackendError>> {
         Box::pin(async {
+            self.group = ControlGroup::for_boot(&self.spec);
             match self.spec.nic.clone() {
                 Some(nic) => self.start_passt(&nic).await,
                 None => Ok(()),

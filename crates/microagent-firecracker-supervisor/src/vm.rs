@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use microagent_linux_host::control_group::{self, ControlGroup};
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
 use microagent_linux_host::user_network::relay::Relay;
 use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
-use microagent_os::process::{Exit, Signal};
+use microagent_os::process::Signal;
 use microagent_supervisor::backend::{
     BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, Severs, VM_EVENTS_MAX, Vm,
-    VmEvent, VmExit, VmIdentity,
+    VmEvent, VmIdentity,
 };
 use microagent_types::{AbsPath, VsockPort};
 use tokio::sync::mpsc;
@@ -42,6 +43,7 @@ pub(crate) struct FirecrackerVm {
     version: FirecrackerVersion,
     dialler: VsockDialler,
     network: Option<Network>,
+    group: Option<ControlGroup>,
 }
 
 /// The guest's way out.
@@ -78,9 +80,10 @@ impl FirecrackerVm {
         version: FirecrackerVersion,
         vsock_socket: PathBuf,
         network: Option<Network>,
+        group: Option<ControlGroup>,
     ) -> (Rc<Self>, mpsc::Receiver<VmEvent>) {
         let (events, receiver) = mpsc::channel(VM_EVENTS_MAX);
-        watch_vmm(&firecracker, events.clone());
+        watch_vmm(&firecracker, group.clone(), events.clone());
         if let Some(network) = &network {
             watch_engine(&firecracker, network, events);
         }
@@ -90,6 +93,7 @@ impl FirecrackerVm {
             version,
             dialler: VsockDialler::new(vsock_socket, VsockGate::default()),
             network,
+            group,
         };
         (Rc::new(vm), receiver)
     }
@@ -111,12 +115,13 @@ impl FirecrackerVm {
     }
 }
 
-fn watch_vmm(firecracker: &Running, events: mpsc::Sender<VmEvent>) {
+fn watch_vmm(firecracker: &Running, group: Option<ControlGroup>, events: mpsc::Sender<VmEvent>) {
     let process = firecracker.process.clone();
     tokio::task::spawn_local(async move {
         let exit = process.ended().await.ok();
+        let exit = control_group::vm_exit(exit, group.as_ref());
         // Whoever listened may be gone.
-        let _ = events.send(VmEvent::Ended(vm_exit(exit))).await;
+        let _ = events.send(VmEvent::Ended(exit)).await;
     });
 }
 
@@ -137,20 +142,6 @@ fn watch_engine(firecracker: &Running, network: &Network, events: mpsc::Sender<V
     });
 }
 
-fn vm_exit(exit: Option<Exit>) -> VmExit {
-    match exit {
-        Some(Exit::Code(code)) => VmExit {
-            code: Some(code),
-            ..VmExit::default()
-        },
-        Some(Exit::Signal(signal)) => VmExit {
-            signal: Some(signal),
-            ..VmExit::default()
-        },
-        None => VmExit::default(),
-    }
-}
-
 impl Vm for FirecrackerVm {
     fn identity(&self) -> VmIdentity {
         VmIdentity::Process(self.firecracker.process.identity().clone())
@@ -166,7 +157,7 @@ impl Vm for FirecrackerVm {
     }
 
     fn cgroup(&self) -> Option<AbsPath> {
-        None
+        self.group.as_ref().map(|group| group.path().clone())
     }
 
     fn network_engine(&self) -> Option<&'static str> {
@@ -222,6 +213,9 @@ impl Vm for FirecrackerVm {
         Box::pin(async {
             if let Some(network) = &self.network {
                 network.end().await;
+            }
+            if let Some(group) = &self.group {
+                group.remove();
             }
         })
     }

@@ -7,7 +7,7 @@
 //! This crate promises nothing to outsiders.
 //!
 //! In reading order: [`kvm`], [`program`], [`launch`], [`words`], [`pidfd`], [`handshake`], [`vsock_gate`],
-//! [`vsock_unix`], //! [`user_network`], [`confine`], [`host_report`].
+//! [`vsock_unix`], [`user_network`], [`control_group`], [`confine`], [`host_report`].
 
 pub mod confine;
 pub mod handshake;
@@ -15,6 +15,8 @@ pub mod kvm;
 pub mod program;
 pub mod user_network;
 
+#[cfg(target_os = "linux")]
+pub mod control_group;
 #[cfg(target_os = "linux")]
 pub mod device_stream;
 #[cfg(target_os = "linux")]

@@ -42,6 +42,11 @@ impl OwnedProcess {
         self.handle.identity()
     }
 
+    /// Its pid as this process counts.
+    pub fn pid_here(&self) -> u32 {
+        self.child.borrow().pid_here()
+    }
+
     /// Sends a signal. To a process that has ended it is no error.
     pub fn signal(&self, signal: Signal) -> io::Result<Delivery> {
         self.handle.signal(signal)

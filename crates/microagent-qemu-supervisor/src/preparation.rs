@@ -14,6 +14,7 @@ use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
 use microagent_linux_host::confine::jail::{self, OWN_EXECUTABLE};
 use microagent_linux_host::confine::message::{Become, Report};
 use microagent_linux_host::confine::{landlock, observe, plan};
+use microagent_linux_host::control_group::ControlGroup;
 use microagent_linux_host::host_report;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::user_network::wire::Wire;
@@ -63,6 +64,7 @@ enum StartError {
 pub(crate) struct QemuPreparation {
     tools: Rc<Tools>,
     spec: LaunchSpec,
+    group: Option<ControlGroup>,
     vsock_gate: VsockGate,
     vsock_device: Option<vsock_device::Starting>,
     network: Option<Network>,
@@ -93,6 +95,7 @@ impl QemuPreparation {
         Self {
             tools,
             spec,
+            group: None,
             vsock_gate: VsockGate::default(),
             vsock_device: None,
             network: None,
@@ -136,7 +139,7 @@ impl QemuPreparation {
             .map_err(failures::no_vsock_device)?;
         let program = fs::canonical(&program).unwrap_or(program);
         jail::make_mount_point(&self.spec).map_err(|error| failed(VSOCK_DEVICE, error))?;
-        vsock_device::start(&self.tools, &program, &self.spec)
+        vsock_device::start(&self.tools, &program, &self.spec, self.group.as_ref())
             .await
             .map_err(vsock_device_failure)
     }
@@ -163,6 +166,9 @@ impl QemuPreparation {
             descriptors: vec![(PASST_SOCKET, passt_socket)],
         };
         let passt = passt.start_helper().map_err(|error| failed(PASST, error))?;
+        if let Some(group) = &self.group {
+            drop(group.take_in(&passt.process));
+        }
         let wire = match Wire::begin(vmm_end, passt_end, reach) {
             Ok(wire) => wire,
             Err(error) => {
@@ -181,6 +187,7 @@ impl QemuPreparation {
     /// other failed, so that it can be ended.
     async fn start_helpers(&mut self) -> Result<(), BackendError> {
         self.ask_version()?;
+        self.group = ControlGroup::for_boot(&self.spec);
         let network = async {
             match self.spec.nic.clone() {
                 Some(nic) => self.start_passt(nic).await.map(Some),
@@ -206,6 +213,7 @@ impl QemuPreparation {
             qemu,
             vsock_device,
             network: self.network.map(|network| (network.passt, network.wire)),
+            group: self.group,
         };
         let vsock_socket = self.spec.run.socket_prefix.as_path().join(DEVICE_SOCKET);
         let (vm, events) = QemuVm::new(processes, qmp, vsock_socket, self.vsock_gate.clone());
@@ -322,7 +330,8 @@ impl QemuPreparation {
         let setup = confinement::qemu_setup(&self.spec, &launch.program, accelerator);
         jail::make_mount_point(&self.spec).map_err(|error| failed(QEMU, error))?;
         launch.program = OWN_EXECUTABLE.into();
-        let started = ConfinedChild::start(launch, ChildKind::Vmm, &setup).await;
+        let started =
+            ConfinedChild::start(launch, ChildKind::Vmm, &setup, self.group.as_ref()).await;
         let (child, console, report) = match started {
             Ok(started) => started,
             // Whether nothing will do is the plan's to say.
@@ -344,7 +353,7 @@ impl QemuPreparation {
             let report = self.start_confined().await?;
             facts.take_report(&report);
             // Nothing is started from here on: what will be the VMM waits for its words.
-            facts.landlock = landlock::restrict_monitor(&self.spec, &report);
+            facts.landlock = landlock::restrict_monitor(&self.spec, &report, self.group.as_ref());
         }
         let plan = plan::plan(&facts, self.spec.confinement).map_err(failures::unconfined)?;
         for (part, obstacle) in &plan.missing {
@@ -362,6 +371,9 @@ impl QemuPreparation {
         }
         if let Some(vsock_device) = self.vsock_device.take() {
             vsock_device.end().await;
+        }
+        if let Some(group) = self.group.take() {
+            group.remove();
         }
     }
 }

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use microagent_linux_host::control_group::{self, ControlGroup};
 use microagent_linux_host::handshake::HandshakeError;
 use microagent_linux_host::launch::Running;
 use microagent_linux_host::user_network::wire::Wire;
 use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
-use microagent_os::process::{Exit, Signal};
+use microagent_os::process::Signal;
 use microagent_supervisor::backend::{
     BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, Severs, VM_EVENTS_MAX, Vm,
-    VmEvent, VmExit, VmIdentity,
+    VmEvent, VmIdentity,
 };
 use microagent_types::{AbsPath, VsockPort};
 use tokio::sync::mpsc;
@@ -36,6 +37,8 @@ pub(crate) struct Processes {
     pub(crate) vsock_device: Running,
     /// The network engine and the wire to it, in a mode that has one.
     pub(crate) network: Option<(Running, Wire)>,
+    /// What they are all in, where there is one.
+    pub(crate) group: Option<ControlGroup>,
 }
 
 /// A QEMU that takes commands.
@@ -97,12 +100,14 @@ impl QemuVm {
 
 fn watch_qemu(processes: &Processes, gate: VsockGate, events: mpsc::Sender<VmEvent>) {
     let qemu = processes.qemu.process.clone();
+    let group = processes.group.clone();
     tokio::task::spawn_local(async move {
         let exit = qemu.ended().await.ok();
+        let exit = control_group::vm_exit(exit, group.as_ref());
         // Whoever still waits for the guest is to hear that it has gone.
         gate.open();
         // Whoever listened may be gone.
-        let _ = events.send(VmEvent::Ended(vm_exit(exit))).await;
+        let _ = events.send(VmEvent::Ended(exit)).await;
     });
 }
 
@@ -127,20 +132,6 @@ fn watch_helper(
     });
 }
 
-fn vm_exit(exit: Option<Exit>) -> VmExit {
-    match exit {
-        Some(Exit::Code(code)) => VmExit {
-            code: Some(code),
-            ..VmExit::default()
-        },
-        Some(Exit::Signal(signal)) => VmExit {
-            signal: Some(signal),
-            ..VmExit::default()
-        },
-        None => VmExit::default(),
-    }
-}
-
 impl Vm for QemuVm {
     fn identity(&self) -> VmIdentity {
         VmIdentity::Process(self.processes.qemu.process.identity().clone())
@@ -162,7 +153,8 @@ impl Vm for QemuVm {
     }
 
     fn cgroup(&self) -> Option<AbsPath> {
-        None
+        let group = self.processes.group.as_ref()?;
+        Some(group.path().clone())
     }
 
     fn network_engine(&self) -> Option<&'static str> {
@@ -236,6 +228,9 @@ impl Vm for QemuVm {
                 }
             };
             tokio::join!(self.processes.vsock_device.process.end(), passt);
+            if let Some(group) = &self.processes.group {
+                group.remove();
+            }
         })
     }
 }

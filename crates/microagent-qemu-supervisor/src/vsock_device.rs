@@ -12,6 +12,7 @@ use std::time::Duration;
 use microagent_linux_host::confine::child::{ChildKind, ConfinedChild, ConfinedChildError};
 use microagent_linux_host::confine::jail::{self, OWN_EXECUTABLE};
 use microagent_linux_host::confine::message::Become;
+use microagent_linux_host::control_group::ControlGroup;
 use microagent_linux_host::launch::{Launch, LaunchError, Running};
 use microagent_linux_host::vsock_unix::DEVICE_SOCKET;
 use microagent_os::{fs, host_pace};
@@ -58,9 +59,10 @@ pub(crate) async fn start(
     tools: &Tools,
     program: &Path,
     spec: &LaunchSpec,
+    group: Option<&ControlGroup>,
 ) -> Result<Starting, VsockDeviceError> {
     if spec.confinement != ConfinementDemand::Off {
-        match start_confined(tools, program, spec).await {
+        match start_confined(tools, program, spec, group).await {
             Ok(running) => return Ok(Starting(running)),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -77,11 +79,12 @@ async fn start_confined(
     tools: &Tools,
     program: &Path,
     spec: &LaunchSpec,
+    group: Option<&ControlGroup>,
 ) -> Result<Running, ConfinedChildError> {
     let mut launch = launch(tools, program, spec);
     launch.program = OWN_EXECUTABLE.into();
     let setup = confinement::vsock_device_setup(spec, program);
-    let (child, _, report) = ConfinedChild::start(launch, ChildKind::Helper, &setup).await?;
+    let (child, _, report) = ConfinedChild::start(launch, ChildKind::Helper, &setup, group).await?;
     let working_folder = if report.holds.contains(&ConfinementPart::PrivateRoot) {
         jail::working_folder_inside()
     } else {

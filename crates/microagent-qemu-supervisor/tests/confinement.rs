@@ -78,7 +78,7 @@ impl Host {
             search_path: "/usr/bin:/bin".to_owned(),
             descriptors: Vec::new(),
         };
-        ConfinedChild::start(launch, ChildKind::Vmm, &self.setup())
+        ConfinedChild::start(launch, ChildKind::Vmm, &self.setup(), None)
             .await
             .unwrap()
     }

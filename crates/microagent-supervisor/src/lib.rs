@@ -1,6 +1,6 @@
 //! One request to one response; the monitor; the backend traits.
 //!
-//! Reading order: [`backend`] (what a hypervisor must be able to do); `entry` (what each main
+//! Reading order: [`backend`] (what a hypervisor must be able to do); [`control_group`]; `entry` (what each main
 //! calls), `run` (which mode) and `once` (one request, one response); the acts `prepare`, `start`, `stop`, `inspect`,
 //! `foreground`, with `context`, `observe` and `monitor_client`; `monitor` (the process that owns a
 //! VM) with `launch_record`; and what crosses the border: `convert`, `faults`, `view`, `event_view`,
@@ -14,6 +14,7 @@
 
 pub mod backend;
 mod context;
+pub mod control_group;
 mod convert;
 mod disk_sizes;
 mod entry;

@@ -3,6 +3,7 @@
 //! record without having been asked to.
 
 use crate::context::{Context, not_found, record_fault};
+use crate::control_group;
 use crate::disk_sizes::DiskSizes;
 use crate::interrupts::Interrupts;
 use crate::monitor_client::MonitorClient;
@@ -382,9 +383,11 @@ pub(crate) fn write_outcome(
     record.monitor = None;
     record.vm = None;
     record.helpers.clear();
-    record.cgroup = None;
-    record.run_folder = None;
     let boot_id = record.boot_id();
+    if let (Some(group), Some(boot)) = (record.cgroup.take(), &boot_id) {
+        control_group::end(group.as_path(), boot);
+    }
+    record.run_folder = None;
     record_store::write(&context.paths.runtime_record(), runtime)
         .map_err(|error| record_fault(&error))?;
     microagent_os::crash_point::pass("supervisor.outcome_recorded");

@@ -6,6 +6,7 @@
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use microagent_os::{host_pace, local_socket};
@@ -16,6 +17,7 @@ use tokio::net::UnixStream;
 
 use super::exec::{CONTROL_SOCKET, MODE};
 use super::message::{Become, LENGTH_BYTES, Report, Setup, Unreadable, body_length};
+use crate::control_group::ControlGroup;
 use crate::launch::{Launch, LaunchError, Running};
 
 /// Until the child has set itself up, or has become the program.
@@ -66,11 +68,13 @@ pub type ConfinedStart = (ConfinedChild, Option<Console>, Report);
 
 impl ConfinedChild {
     /// Starts a child and has it set itself up. `launch` names our own executable and what the
-    /// program will get; its arguments are replaced. On failure the child is ended.
+    /// program will get; its arguments are replaced. It is in the group, when there is one, before it becomes
+    /// anything. On failure the child is ended.
     pub async fn start(
         mut launch: Launch,
         kind: ChildKind,
         setup: &Setup,
+        group: Option<&ControlGroup>,
     ) -> Result<ConfinedStart, ConfinedChildError> {
         let (ours, theirs) = local_socket::pair().map_err(ConfinedChildError::Talk)?;
         let mut control = ours.into_async().map_err(ConfinedChildError::Talk)?;
@@ -85,6 +89,7 @@ impl ConfinedChild {
             }
             ChildKind::Helper => (launch.start_helper()?, None),
         };
+        let joining = group.map(|group| group.take_in(&running.process));
         let exchange = async {
             control.write_all(&setup.encode()).await?;
             let report = read_report(&mut control).await?;
@@ -105,6 +110,8 @@ impl ConfinedChild {
                     return Err(ConfinedChildError::Silent);
                 }
             };
+        // It went on beside the setting up, and is done as a rule. What it could not do it has logged.
+        drop(joining.map(JoinHandle::join));
         let child = Self {
             running,
             control,

@@ -16,6 +16,7 @@ use microagent_supervisor::backend::{ConfinementPart, LaunchSpec};
 
 use super::message::Report;
 use super::plan::{Availability, Obstacle};
+use crate::control_group::ControlGroup;
 
 /// What every kernel with Landlock knows. More is denied where the kernel knows more.
 const LEAST: ABI = ABI::V1;
@@ -52,11 +53,16 @@ pub fn availability() -> Availability {
 
 /// Restricts the calling thread, the monitor's, once nothing is left to start that makes mounts: the
 /// VMM's child has said that its root stands. The part rests on that one.
-pub fn restrict_monitor(spec: &LaunchSpec, report: &Report) -> Availability {
+pub fn restrict_monitor(
+    spec: &LaunchSpec,
+    report: &Report,
+    group: Option<&ControlGroup>,
+) -> Availability {
     if !report.holds.contains(&ConfinementPart::PrivateRoot) {
         return Err(Obstacle::Needs(ConfinementPart::PrivateRoot));
     }
-    restrict(&folders_of(spec)).map_err(obstacle)
+    let group = group.map(|group| group.path().as_path());
+    restrict(&folders_of(spec), group).map_err(obstacle)
 }
 
 /// The workspace's own folder, and where its short socket names lie.
@@ -69,14 +75,20 @@ fn folders_of(spec: &LaunchSpec) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Restricts the calling thread to these folders, which it may change, and to what name services read.
-pub fn restrict(folders: &[PathBuf]) -> Result<(), LandlockError> {
+/// Restricts the calling thread to these folders, which it may change, to a cgroup, which it may read and
+/// remove, and to what name services read.
+pub fn restrict(folders: &[PathBuf], group: Option<&Path>) -> Result<(), LandlockError> {
     let mut rules = made()?;
     let change = AccessFs::from_all(MOST) & !AccessFs::Execute;
     for folder in folders {
         rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, change))?;
     }
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    if let Some((group, parent)) = group.and_then(|group| Some((group, group.parent()?))) {
+        rules = rules
+            .add_rule(PathBeneath::new(PathFd::new(group)?, read))?
+            .add_rule(PathBeneath::new(PathFd::new(parent)?, AccessFs::RemoveDir))?;
+    }
     for path in READABLE {
         // A host need not have all of them.
         if let Ok(place) = PathFd::new(path) {
@@ -127,7 +139,7 @@ mod tests {
         // A thread of its own: what it loses, the test keeps.
         std::thread::spawn(move || {
             let (own, other) = (own_folder, other_folder);
-            restrict(std::slice::from_ref(&own)).unwrap();
+            restrict(std::slice::from_ref(&own), None).unwrap();
             let mut file = fs::create_new(&own.join("record")).unwrap();
             file.write_all(b"1").unwrap();
             dirs::ensure_private(&own.join("run")).unwrap();

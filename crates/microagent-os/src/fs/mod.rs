@@ -97,6 +97,14 @@ pub fn open_read_write(path: &Path) -> Result<File, FsError> {
         .map_err(|error| FsError::new(FsAction::Open, path, error))
 }
 
+/// Opens an existing file for writing alone, as the kernel's switches want it.
+pub fn open_write(path: &Path) -> Result<File, FsError> {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(|error| FsError::new(FsAction::Open, path, error))
+}
+
 /// Opens a file for appending and reading; an absent one is made, 0600. A link is refused.
 pub fn open_append(path: &Path) -> Result<File, FsError> {
     platform::private_options()

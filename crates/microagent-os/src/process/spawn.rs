@@ -300,6 +300,11 @@ impl Child {
         &self.handle
     }
 
+    /// Its pid as this process counts, which in a pid namespace is not the one of its identity.
+    pub fn pid_here(&self) -> u32 {
+        self.inner.id()
+    }
+
     /// Waits for the end without limit and reaps it. Its stdin is closed first.
     pub fn wait(&mut self) -> io::Result<Exit> {
         self.stdin = None;
