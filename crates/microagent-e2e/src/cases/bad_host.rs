@@ -2,7 +2,7 @@
 
 use crate::framework::case::{Case, Need, case};
 use crate::framework::check;
-use crate::framework::world::World;
+use crate::framework::world::{PRODUCT_BACKEND_VARIABLE, World};
 use anyhow::{Result, ensure};
 use microagent_test::cli::{Finished, Program};
 use microagent_test::home::Home;
@@ -111,7 +111,10 @@ fn without(world: &World, part: &str, kind: &str) -> Result<Finished> {
         .arg("-r")
         .arg(prefix.join("libexec").join(part))
         .ok()?;
-    let finished = run_of(world, &home, &prefix)?.run()?;
+    // Another backend of the host is no substitute here.
+    let finished = run_of(world, &home, &prefix)?
+        .env(PRODUCT_BACKEND_VARIABLE, world.backend().name())
+        .run()?;
     let told = check::failed_with(finished.clone(), kind)?;
     ensure!(!told.is_empty());
     ensure!(

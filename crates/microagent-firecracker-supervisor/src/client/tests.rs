@@ -100,6 +100,11 @@ fn the_version_is_read_and_anything_else_is_none() {
 }
 
 #[test]
+fn a_start_that_takes_long_is_not_given_up_by_the_monitor_before_its_own_limit() {
+    assert!(START_LIMIT < microagent_supervisor::backend::RUN_LIMIT);
+}
+
+#[test]
 fn a_vmm_that_does_not_answer_is_given_up() {
     answered(b"", async |client| {
         let error = client.call(&Call::pause()).await.unwrap_err();

@@ -39,6 +39,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
@@ -173,6 +174,10 @@ pub struct Launched {
 /// Capacity of the queue of VM events: one end of the VM and of each helper, with room.
 pub const VM_EVENTS_MAX: usize = 8;
 
+/// Until [`Vm::run`] is given up. A backend's own limit is shorter, so that it says in its own words what did not
+/// answer; a busy host takes its time to make a machine.
+pub const RUN_LIMIT: Duration = Duration::from_secs(12);
+
 /// The guest's serial port.
 pub struct Console {
     /// What the guest writes. Always drained: a full pipe stalls a virtual CPU.
@@ -252,7 +257,7 @@ pub trait Vm {
     /// The cgroup that holds VM and helpers, when there is one.
     fn cgroup(&self) -> Option<AbsPath>;
 
-    /// Lets the guest run. Called once, after the identity is recorded and synced.
+    /// Lets the guest run. Called once, after the identity is recorded and synced; bounded by [`RUN_LIMIT`].
     fn run(&self) -> LocalFuture<'_, Result<(), BackendError>>;
 
     /// Opens a connection to a port of the guest, handshake included, within 2 s. Kind `NotFound` is

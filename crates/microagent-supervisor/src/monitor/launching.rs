@@ -8,7 +8,7 @@ use super::event::{Event, LaunchFailure, Phase};
 use super::owner::{KILL_LIMIT, Owner, Stage, StartFailure};
 use super::serial::{self, INPUT_PIECES_MAX};
 use super::timers::Timer;
-use crate::backend::{Launched, Severs, VmEvent};
+use crate::backend::{Launched, RUN_LIMIT, Severs, VmEvent};
 use crate::faults;
 use microagent_machine::state::FailReason;
 use microagent_os::{clock, host_pace};
@@ -20,8 +20,6 @@ use tokio::task::spawn_local;
 
 /// Until the guest says hello: with hardware virtualization, and emulated.
 pub(super) const HELLO_LIMIT: [Duration; 2] = [Duration::from_secs(20), Duration::from_mins(3)];
-/// Until the VMM must have let the guest run.
-const RUN_LIMIT: Duration = Duration::from_secs(2);
 
 impl Owner<'_> {
     pub(super) async fn launched(&mut self, launched: Launched) {
