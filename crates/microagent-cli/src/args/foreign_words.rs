@@ -134,7 +134,7 @@ pub(super) fn flag(root: &Command, typed: &str) -> Option<Fault> {
         return Some(planned(root, name));
     }
     if name == "--mount" {
-        return Some(no_host_folders(root, None));
+        return Some(no_host_folders(None));
     }
     FOREIGN_FLAGS
         .iter()
@@ -151,7 +151,7 @@ fn planned(root: &Command, word: &str) -> Fault {
 }
 
 /// The refusal of `-v HOST:GUEST`, which would otherwise read as two flags and an image.
-pub(super) fn host_folder(root: &Command, seen: &Seen) -> Option<Fault> {
+pub(super) fn host_folder(seen: &Seen) -> Option<Fault> {
     const PREFIXES: [&str; 4] = ["oci:", "oci-archive:", "docker-archive:", "rootfs:"];
     if !matches!(seen.command.as_deref(), Some("run" | "create" | "exec")) {
         return None;
@@ -159,11 +159,11 @@ pub(super) fn host_folder(root: &Command, seen: &Seen) -> Option<Fault> {
     let folder = seen.after_short_v.iter().find(|word| {
         word.contains(":/") && !PREFIXES.iter().any(|prefix| word.starts_with(prefix))
     })?;
-    Some(no_host_folders(root, Some(folder)))
+    Some(no_host_folders(Some(folder)))
 }
 
-/// Row 14 of `cli.md` section 6, with the ways that this release has.
-fn no_host_folders(root: &Command, typed: Option<&str>) -> Fault {
+/// Row 14 of `cli.md` section 6.
+fn no_host_folders(typed: Option<&str>) -> Fault {
     let (host, guest) = typed.and_then(|word| word.split_once(":/")).map_or(
         ("./app", "/work".to_owned()),
         |(host, guest)| {
@@ -171,27 +171,10 @@ fn no_host_folders(root: &Command, typed: Option<&str>) -> Fault {
             (host, format!("/{guest}"))
         },
     );
-    let has_flag = |name: &str| {
-        root.find_subcommand("run")
-            .is_some_and(|run| run.get_arguments().any(|arg| arg.get_long() == Some(name)))
-    };
-    let mut ways = Vec::new();
-    if has_flag("copy-in") {
-        ways.push(format!("--copy-in {host}:{guest}"));
-    }
-    if root.find_subcommand("cp").is_some() {
-        ways.push(format!("microagent cp {host} NAME:{guest}"));
-    }
-    let mut hint = match ways.as_slice() {
-        [] => format!(
-            "pass data through stdin: tar -c -C {host} . | microagent run -i IMAGE sh -c \
-             'mkdir -p {guest} && tar -x -C {guest} && COMMAND'"
-        ),
-        ways => format!("copy instead: {}", ways.join(", or ")),
-    };
-    if has_flag("disk") {
-        hint = format!("{hint}; for lasting data: --disk data=20G:{guest}");
-    }
+    let hint = format!(
+        "copy instead: --copy-in {host}:{guest}, or microagent cp {host} NAME:{guest}; \
+         for lasting data: --disk data=20G:{guest}"
+    );
     usage("host folders are not shared into a guest", hint)
 }
 

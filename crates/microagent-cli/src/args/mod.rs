@@ -21,6 +21,7 @@ mod man;
 mod moment;
 mod network;
 mod profiles;
+mod quick;
 mod refusal;
 mod run;
 mod scan;
@@ -192,9 +193,30 @@ pub(crate) struct Parse {
 
 /// Parses the words of a command line, the program's name first.
 pub(crate) fn parse(words: &[OsString]) -> Parse {
+    parse_quickly(words).unwrap_or_else(|| parse_by_all(words))
+}
+
+/// A line that is right, by the definition of its own command.
+fn parse_quickly(words: &[OsString]) -> Option<Parse> {
+    let behind = words.get(1..).unwrap_or_default();
+    let mut root = quick::definition(behind)?;
+    let seen = scan::scan(&root, behind);
+    if foreign_words::host_folder(&seen).is_some() {
+        return None;
+    }
+    let matches = root.try_get_matches_from_mut(words).ok()?;
+    let cli = Cli::from_arg_matches(&matches).ok()?;
+    Some(Parse {
+        json: seen.json,
+        color: seen.color,
+        parsed: Parsed::Command(Box::new(cli)),
+    })
+}
+
+fn parse_by_all(words: &[OsString]) -> Parse {
     let mut root = definition();
     let seen = scan::scan(&root, words.get(1..).unwrap_or_default());
-    let parsed = match foreign_words::host_folder(&root, &seen) {
+    let parsed = match foreign_words::host_folder(&seen) {
         Some(fault) => Parsed::Refused(Box::new(fault)),
         None => parse_with_clap(&mut root, &seen, words),
     };
