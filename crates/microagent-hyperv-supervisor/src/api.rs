@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that `HcsCreateComputeSystem` is told.
 #[derive(Debug, Serialize)]
@@ -196,4 +196,134 @@ pub struct Modification {
     /// To what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Service>,
+}
+
+/// A system's properties: what `HcsGetComputeSystemProperties` tells.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SystemProperties {
+    /// Under which id its sockets are reached.
+    pub runtime_id: String,
+}
+
+/// How a system ended: the data of its exit notification.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SystemExit {
+    /// In which way.
+    #[serde(default)]
+    pub exit_type: String,
+}
+
+impl SystemExit {
+    /// From the data; what can't be read says nothing.
+    pub fn from_json(data: &str) -> Self {
+        serde_json::from_str(data).unwrap_or_default()
+    }
+
+    /// Whether its guest ended it.
+    pub fn is_graceful(&self) -> bool {
+        self.exit_type == "GracefulExit"
+    }
+}
+
+/// A network: what `HcnCreateNetwork` is told.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Network {
+    /// Which schema this is.
+    pub schema_version: Version,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// Its addresses.
+    pub ipams: Vec<Ipam>,
+}
+
+/// Addresses of a network.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Ipam {
+    /// Who gives them.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// Ranges.
+    pub subnets: Vec<Subnet>,
+}
+
+/// A range of addresses.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Subnet {
+    /// The range.
+    pub ip_address_prefix: String,
+    /// Ways out of it.
+    pub routes: Vec<NetworkRoute>,
+}
+
+/// A route.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkRoute {
+    /// Through whom.
+    pub next_hop: String,
+    /// Where to.
+    pub destination_prefix: String,
+}
+
+/// An endpoint: what `HcnCreateEndpoint` is told.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Endpoint {
+    /// Which schema this is.
+    pub schema_version: Version,
+    /// Its name.
+    pub name: String,
+    /// The network.
+    pub host_compute_network: String,
+    /// The hardware address of the adapter.
+    pub mac_address: String,
+    /// Ways out.
+    pub routes: Vec<NetworkRoute>,
+    /// Name servers.
+    #[serde(skip_serializing_if = "Dns::is_empty")]
+    pub dns: Dns,
+}
+
+/// Name servers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Dns {
+    /// Their addresses.
+    #[serde(default)]
+    pub server_list: Vec<String>,
+}
+
+impl Dns {
+    fn is_empty(&self) -> bool {
+        self.server_list.is_empty()
+    }
+}
+
+/// An endpoint's properties: what `HcnQueryEndpointProperties` tells.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EndpointProperties {
+    /// Its addresses.
+    #[serde(default)]
+    pub ip_configurations: Vec<IpConfiguration>,
+    /// Name servers.
+    #[serde(default)]
+    pub dns: Dns,
+}
+
+/// An address.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct IpConfiguration {
+    /// The address.
+    #[serde(default)]
+    pub ip_address: String,
 }

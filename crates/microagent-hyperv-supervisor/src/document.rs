@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use microagent_supervisor::backend::{Disk, DiskAccess, LaunchSpec};
-use microagent_types::VsockPort;
+use microagent_types::{AbsPath, VsockPort};
 
 use crate::api::{
     Attachment, Chipset, ComPort, ComputeSystem, ComputeTopology, Devices, HvSocket,
     HvSocketConfig, LinuxKernelDirect, Memory, Modification, NetworkAdapter, Processor, Scsi,
     Service, Version, VirtualMachine,
 };
+use crate::network::mac_text;
 use crate::service_id::service_id;
 
 /// Whose compute systems ours are.
@@ -21,18 +22,35 @@ const ADAPTER: &str = "eth0";
 const FIXED_DISK: &str = "VirtualDisk";
 const MEBIBYTE: u64 = 1 << 20;
 
+/// Why a boot has no document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Hyper-V carries ports up to 2147483647.
+    #[error("Hyper-V carries no port `{}`", port.get())]
+    PortTooLarge {
+        /// The port.
+        port: VsockPort,
+    },
+    /// The service attaches virtual disks alone.
+    #[error("disk `{path}` is no VHD, and compute systems attach no other")]
+    NotVhd {
+        /// The disk.
+        path: AbsPath,
+    },
+}
+
 /// The document of a boot. `listeners` are the ports that the guest may dial, `endpoint` is the id of
-/// its endpoint in the host's network. None when a port is one that Hyper-V can't carry.
+/// its endpoint in the host's network.
 pub fn compute_system(
     spec: &LaunchSpec,
     listeners: &[VsockPort],
     endpoint: Option<&str>,
-) -> Option<ComputeSystem> {
+) -> Result<ComputeSystem, DocumentError> {
     let disks = std::iter::once(&spec.root_disk).chain(&spec.disks);
     let attachments = disks
         .enumerate()
-        .map(|(unit, disk)| (unit.to_string(), attachment(disk)))
-        .collect();
+        .map(|(unit, disk)| Ok((unit.to_string(), attachment(disk)?)))
+        .collect::<Result<_, _>>()?;
     let adapter = spec.nic.as_ref().zip(endpoint).map(|(nic, endpoint)| {
         let adapter = NetworkAdapter {
             endpoint_id: endpoint.to_owned(),
@@ -40,7 +58,7 @@ pub fn compute_system(
         };
         (ADAPTER.to_owned(), adapter)
     });
-    Some(ComputeSystem {
+    Ok(ComputeSystem {
         owner: OWNER.to_owned(),
         schema_version: Version { major: 2, minor: 1 },
         should_terminate_on_last_handle_closed: true,
@@ -110,33 +128,38 @@ pub fn disable_service(port: VsockPort) -> Option<Modification> {
     })
 }
 
-fn services(listeners: &[VsockPort]) -> Option<BTreeMap<String, Service>> {
+fn id_of(port: VsockPort) -> Result<String, DocumentError> {
+    service_id(port).ok_or(DocumentError::PortTooLarge { port })
+}
+
+fn services(listeners: &[VsockPort]) -> Result<BTreeMap<String, Service>, DocumentError> {
     let dialled = Service {
         connect_security_descriptor: Some(ADMINISTRATORS.to_owned()),
         ..Service::default()
     };
-    let mut services = BTreeMap::from([(service_id(VsockPort::SERVICE)?, dialled)]);
+    let mut services = BTreeMap::from([(id_of(VsockPort::SERVICE)?, dialled)]);
     for port in listeners {
         let listened = Service {
             allow_wildcard_binds: Some(false),
             bind_security_descriptor: Some(ADMINISTRATORS.to_owned()),
             ..Service::default()
         };
-        services.insert(service_id(*port)?, listened);
+        services.insert(id_of(*port)?, listened);
     }
-    Some(services)
+    Ok(services)
 }
 
-fn attachment(disk: &Disk) -> Attachment {
-    Attachment {
+fn attachment(disk: &Disk) -> Result<Attachment, DocumentError> {
+    let ending = disk.path.as_path().extension();
+    if !ending.is_some_and(|ending| ending.eq_ignore_ascii_case("vhd")) {
+        let path = disk.path.clone();
+        return Err(DocumentError::NotVhd { path });
+    }
+    Ok(Attachment {
         kind: FIXED_DISK,
         path: disk.path.to_string(),
         read_only: disk.access == DiskAccess::ReadOnly,
-    }
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02X}")).join("-")
+    })
 }
 
 #[cfg(test)]

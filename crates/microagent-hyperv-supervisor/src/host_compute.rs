@@ -1,59 +1,113 @@
-//! The host's calls on Windows. Calls only.
+//! The services' calls on Windows. Calls only: a file for each library, and one for Hyper-V sockets.
 #![expect(unsafe_code, reason = "every call of the system is foreign")]
 
+mod computenetwork;
+mod hv_socket;
+mod library;
+mod vmcompute;
+
+use std::sync::Arc;
+
 use microagent_os::process;
-use windows_sys::Win32::Foundation::FreeLibrary;
-use windows_sys::Win32::System::LibraryLoader::{LOAD_LIBRARY_SEARCH_SYSTEM32, LoadLibraryExW};
-use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
+use microagent_types::AbsPath;
+use tokio::sync::mpsc;
+use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
+use windows_sys::Win32::System::SystemInformation::{
+    GlobalMemoryStatusEx, MEMORYSTATUSEX, OSVERSIONINFOW,
+};
 
-use crate::calls::Calls;
+use crate::calls::{CallError, Host, Progress, Sockets, System};
+use crate::events::Notification;
+use crate::host::{COMPUTE_LIBRARY, Findings, NETWORK_LIBRARY, WrongHost};
 
-/// Compute systems, and the network that they are attached to.
-const LIBRARIES: [&str; 2] = ["vmcompute.dll", "computenetwork.dll"];
+/// The services of this host.
+pub fn of_this_host() -> Arc<dyn Host> {
+    Arc::new(HostCompute)
+}
 
-/// This host.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HostCompute;
+/// Hyper-V sockets of this host.
+pub fn sockets() -> Arc<dyn Sockets> {
+    Arc::new(hv_socket::HvSockets)
+}
 
-impl Calls for HostCompute {
-    fn missing_library(&self) -> Option<&'static str> {
-        LIBRARIES.into_iter().find(|name| !is_there(name))
-    }
+struct HostCompute;
 
-    fn is_administrator(&self) -> Option<bool> {
-        process::is_administrator().ok()
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        let mut status = MEMORYSTATUSEX {
-            dwLength: u32::try_from(size_of::<MEMORYSTATUSEX>()).unwrap_or(0),
-            ..MEMORYSTATUSEX::default()
+impl Host for HostCompute {
+    fn look(&self) -> Result<Findings, WrongHost> {
+        let compute = vmcompute::is_there().then_some(COMPUTE_LIBRARY);
+        let network = computenetwork::is_there().then_some(NETWORK_LIBRARY);
+        let missing_library = match (compute, network) {
+            (None, _) => Some(COMPUTE_LIBRARY),
+            (Some(_), None) => Some(NETWORK_LIBRARY),
+            (Some(_), Some(_)) => None,
         };
-        // SAFETY: the pointer leads to a value of the length that it names, which outlives the call.
-        let answer = unsafe { GlobalMemoryStatusEx(&raw mut status) };
-        if answer == 0 { 0 } else { status.ullTotalPhys }
+        Ok(Findings {
+            os_version: os_version(),
+            memory_bytes: memory_bytes(),
+            missing_library,
+            is_administrator: process::is_administrator().ok(),
+        })
     }
 
-    fn is_windows(&self) -> bool {
-        true
+    fn grant_access(&self, system: &str, path: &AbsPath) -> Result<(), CallError> {
+        vmcompute::grant_access(system, path)
+    }
+
+    fn create(
+        &self,
+        id: &str,
+        document: &str,
+        told: mpsc::Sender<Notification>,
+    ) -> Result<(Arc<dyn System>, Progress), CallError> {
+        let (system, progress) = vmcompute::create(id, document, told)?;
+        Ok((Arc::new(system), progress))
+    }
+
+    fn open(&self, id: &str) -> Result<Arc<dyn System>, CallError> {
+        Ok(Arc::new(vmcompute::open(id)?))
+    }
+
+    fn find_network(&self, id: &str) -> Result<(), CallError> {
+        computenetwork::find_network(id)
+    }
+
+    fn create_network(&self, id: &str, settings: &str) -> Result<(), CallError> {
+        computenetwork::create_network(id, settings)
+    }
+
+    fn create_endpoint(
+        &self,
+        network: &str,
+        id: &str,
+        settings: &str,
+    ) -> Result<String, CallError> {
+        computenetwork::create_endpoint(network, id, settings)
+    }
+
+    fn delete_endpoint(&self, id: &str) -> Result<(), CallError> {
+        computenetwork::delete_endpoint(id)
     }
 }
 
-/// Only the system's own folder is looked in: no other may stand in for it.
-fn is_there(library: &str) -> bool {
-    let name: Vec<u16> = library.encode_utf16().chain([0]).collect();
-    // SAFETY: the text ends with a zero; a library of the system's folder may be loaded by everybody.
-    let module = unsafe {
-        LoadLibraryExW(
-            name.as_ptr(),
-            std::ptr::null_mut(),
-            LOAD_LIBRARY_SEARCH_SYSTEM32,
-        )
+fn memory_bytes() -> u64 {
+    let mut status = MEMORYSTATUSEX {
+        dwLength: u32::try_from(size_of::<MEMORYSTATUSEX>()).unwrap_or(0),
+        ..MEMORYSTATUSEX::default()
     };
-    if module.is_null() {
-        return false;
-    }
-    // SAFETY: it was loaded just now, and nothing of it is in use.
-    unsafe { FreeLibrary(module) };
-    true
+    // SAFETY: the pointer leads to a value of the length that it names, which outlives the call.
+    let answer = unsafe { GlobalMemoryStatusEx(&raw mut status) };
+    if answer == 0 { 0 } else { status.ullTotalPhys }
+}
+
+fn os_version() -> String {
+    let mut version = OSVERSIONINFOW {
+        dwOSVersionInfoSize: u32::try_from(size_of::<OSVERSIONINFOW>()).unwrap_or(0),
+        ..OSVERSIONINFOW::default()
+    };
+    // SAFETY: as above. It can't fail with a value of that length.
+    unsafe { RtlGetVersion(&raw mut version) };
+    format!(
+        "{}.{}.{}",
+        version.dwMajorVersion, version.dwMinorVersion, version.dwBuildNumber
+    )
 }

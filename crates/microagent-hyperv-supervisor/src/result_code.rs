@@ -11,6 +11,10 @@ const TIMED_OUT: u32 = 0xc037_0109;
 const ACCESS_DENIED: u32 = 0x8007_0005;
 const OUT_OF_MEMORY: u32 = 0x8007_000e;
 const ALREADY_EXISTS: u32 = 0xc037_010f;
+/// Of the Host Compute Network.
+const NETWORK_NOT_FOUND: u32 = 0x803b_0001;
+const ENDPOINT_NOT_FOUND: u32 = 0x803b_0002;
+const NETWORK_ALREADY_EXISTS: u32 = 0x803b_0010;
 
 /// What came of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +32,10 @@ pub fn answer(code: u32) -> Answer {
     match code {
         PENDING => Answer::Pending,
         code if code & 0x8000_0000 == 0 => Answer::Done,
-        NOT_FOUND => Answer::Failed(BackendErrorKind::NotFound),
-        ALREADY_EXISTS => Answer::Failed(BackendErrorKind::Conflict),
+        NOT_FOUND | NETWORK_NOT_FOUND | ENDPOINT_NOT_FOUND => {
+            Answer::Failed(BackendErrorKind::NotFound)
+        }
+        ALREADY_EXISTS | NETWORK_ALREADY_EXISTS => Answer::Failed(BackendErrorKind::Conflict),
         TIMED_OUT => Answer::Failed(BackendErrorKind::Timeout),
         ACCESS_DENIED => Answer::Failed(BackendErrorKind::Denied),
         OUT_OF_MEMORY => Answer::Failed(BackendErrorKind::Resource),

@@ -18,6 +18,13 @@ use crate::clock::Deadline;
 use crate::error::{FsAction, FsError};
 use crate::fs;
 
+#[cfg(unix)]
+#[path = "lock/unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "lock/windows.rs"]
+mod platform;
+
 /// The pause between two tries of a lock that somebody holds.
 const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// Deleted and made again under our hands this often, a lock file is given up.
@@ -182,11 +189,7 @@ pub fn read_note(path: &Path) -> Option<String> {
 }
 
 fn try_lock(file: &File, path: &Path, mode: LockMode) -> Result<bool, LockError> {
-    let tried = match mode {
-        LockMode::Exclusive => file.try_lock(),
-        LockMode::Shared => file.try_lock_shared(),
-    };
-    match tried {
+    match platform::try_lock(file, mode) {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(FsError::new(FsAction::Lock, path, error).into()),

@@ -150,6 +150,9 @@ pub struct VmRecord {
     /// Its compute system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_id: Option<String>,
+    /// Under which id the sockets of its compute system are reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_id: Option<String>,
 }
 
 /// A helper process.
@@ -577,6 +580,7 @@ impl VmRecord {
             pid: Some(identity.pid()),
             start_time: Some(identity.start_time().as_str().to_owned()),
             system_id: None,
+            runtime_id: None,
         }
     }
 
@@ -667,6 +671,7 @@ pub(crate) mod tests {
             pid: Some(7),
             start_time: Some("8".to_owned()),
             system_id: None,
+            runtime_id: None,
         });
         record.quarantine = Some(QuarantineRecord {
             at: at(2),

@@ -2,9 +2,11 @@
 //! table in `machine`, and what the verdict says is done. The one place where a supervisor changes a
 //! record without having been asked to.
 
+use crate::backend::Backend;
 use crate::context::{Context, not_found, record_fault};
 use crate::control_group;
 use crate::disk_sizes::DiskSizes;
+use crate::faults;
 use crate::interrupts::Interrupts;
 use crate::monitor_client::MonitorClient;
 use crate::view::{Beside, workspace_view};
@@ -132,7 +134,7 @@ fn observe_once(context: &Context<'_>, repair: Repair) -> Result<Looked, Fault> 
     check_expected(context, &workspace.value)?;
     let integrity = |error: &dyn std::error::Error| Fault::from_error(FaultKind::Integrity, error);
     let spec = MachineSpec::try_from(&workspace.value.config).map_err(|error| integrity(&error))?;
-    let asking = Asking::new(paths);
+    let asking = Asking::new(paths, context.backend);
     let observation = facts_reader::observe(paths, workspace.value.id, &asking)
         .map_err(|error| integrity(&error))?;
     let verdict = reconcile(observation.facts);
@@ -161,11 +163,11 @@ fn observe_once(context: &Context<'_>, repair: Repair) -> Result<Looked, Fault> 
             record_outcome(context, &mut observed, outcome)?;
         }
         Verdict::EndUnownedVm(outcome) if repair == Repair::Allowed => {
-            end_vm(&observed.runtime.value)?;
+            end_vm(context.backend, &observed.runtime.value)?;
             record_outcome(context, &mut observed, outcome)?;
         }
         Verdict::ClearMaintenance if repair == Repair::Allowed => {
-            end_vm(&observed.runtime.value)?;
+            end_vm(context.backend, &observed.runtime.value)?;
             observed.runtime.value.maintenance = None;
             let outcome = Outcome {
                 state,
@@ -245,13 +247,15 @@ fn check_expected_boot(context: &Context<'_>, observed: &Observed) -> Result<(),
 /// Asks the monitor, once, and keeps what it said.
 struct Asking<'a> {
     paths: &'a WorkspacePaths,
+    backend: &'a dyn Backend,
     status: RefCell<Option<MonitorAnswer>>,
 }
 
 impl<'a> Asking<'a> {
-    fn new(paths: &'a WorkspacePaths) -> Self {
+    fn new(paths: &'a WorkspacePaths, backend: &'a dyn Backend) -> Self {
         Self {
             paths,
+            backend,
             status: RefCell::new(None),
         }
     }
@@ -265,6 +269,14 @@ impl Observer for Asking<'_> {
                 MonitorFact::Answers
             }
             None => MonitorFact::Silent,
+        }
+    }
+
+    fn compute_system(&self, system_id: &str) -> VmFact {
+        match self.backend.system_lives(system_id) {
+            Some(true) => VmFact::Alive,
+            Some(false) => VmFact::Gone,
+            None => VmFact::Unknown,
         }
     }
 }
@@ -289,8 +301,14 @@ pub(crate) fn socket_folder(paths: &WorkspacePaths) -> Option<RunPaths> {
         .ok()
 }
 
-/// Ends a VM that nobody owns, through a checked handle, and its helpers.
-pub(crate) fn end_vm(runtime: &RuntimeRecord) -> Result<(), Fault> {
+/// Ends a VM that nobody owns, through a checked handle or the service that runs it, and its helpers.
+pub(crate) fn end_vm(backend: &dyn Backend, runtime: &RuntimeRecord) -> Result<(), Fault> {
+    let system_id = runtime.vm.as_ref().and_then(|vm| vm.system_id.as_deref());
+    if let Some(system_id) = system_id {
+        backend
+            .end_system(system_id)
+            .map_err(|error| faults::of_backend(&error))?;
+    }
     if let Some(Ok(Some(identity))) = runtime.vm.as_ref().map(VmRecord::identity) {
         end_process(&identity, "vm")?;
     }
@@ -448,7 +466,7 @@ fn lost_record(
     }
     let path = context.paths.runtime_record();
     if fs::is_present(&path) {
-        record_store::move_aside(&path).map_err(|error| crate::faults::of_file(&error))?;
+        record_store::move_aside(&path).map_err(|error| faults::of_file(&error))?;
     }
     let runtime = Stored::new(RuntimeRecord::lost(0, clock::now()));
     record_store::write(&path, &runtime).map_err(|error| record_fault(&error))?;

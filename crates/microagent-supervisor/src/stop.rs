@@ -284,7 +284,7 @@ fn kill_over_the_monitor(
 fn kill_recorded(context: &mut Context<'_>, observed: &mut Observed) -> Result<Tried, Fault> {
     let runtime = &observed.runtime.value;
     let monitor = runtime.monitor.as_ref().map(MonitorRecord::identity);
-    end_vm(runtime)?;
+    end_vm(context.backend, runtime)?;
     if let Some(Ok(identity)) = monitor {
         end_process(&identity, "monitor")?;
     }
@@ -332,7 +332,7 @@ fn end_contradiction(
         );
         return Err(Fault::new(FaultKind::Integrity, message).with_hint("kill it"));
     }
-    end_vm(&observed.runtime.value)?;
+    end_vm(context.backend, &observed.runtime.value)?;
     context.response.changed = Some(true);
     Ok(Tried::Done)
 }

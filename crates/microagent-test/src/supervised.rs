@@ -22,6 +22,8 @@ use std::process::{Command, Stdio};
 /// What the workspace is called.
 pub const NAME: &str = "scout";
 const SIGABRT: i32 = 6;
+/// Debian's program.
+const WINE: &str = "/usr/lib/wine/wine64";
 
 /// A state directory with room for one workspace of the fake backend.
 #[derive(Debug)]
@@ -30,6 +32,12 @@ pub struct Supervised {
     supervisor: PathBuf,
     /// The target of a mediation channel; with it comes a published port.
     mediation: Option<u16>,
+    /// The form of the root disk.
+    disk_format: &'static str,
+    /// The network mode.
+    network: &'static str,
+    /// The prefix of Wine, where the supervisor is a program of Windows.
+    wine: Option<PathBuf>,
 }
 
 impl Supervised {
@@ -50,7 +58,17 @@ impl Supervised {
             folder,
             supervisor,
             mediation: None,
+            disk_format: "raw",
+            network: "isolated",
+            wine: None,
         }
+    }
+
+    /// With a root disk in this form.
+    #[must_use]
+    pub fn with_disk_format(mut self, format: &'static str) -> Self {
+        self.disk_format = format;
+        self
     }
 
     /// With a published port and a mediation channel, both to this port of the host.
@@ -58,6 +76,39 @@ impl Supervised {
     pub fn with_doors(mut self, port: u16) -> Self {
         self.mediation = Some(port);
         self
+    }
+
+    /// With a guest that has this network.
+    #[must_use]
+    pub fn with_network(mut self, mode: &'static str) -> Self {
+        self.network = mode;
+        self
+    }
+
+    /// With a supervisor that is a program of Windows, run by Wine in this prefix.
+    #[must_use]
+    pub fn under_wine(mut self, prefix: &Path) -> Self {
+        self.wine = Some(prefix.to_owned());
+        self
+    }
+
+    /// A path as the supervisor takes it: Wine has the root of this system on a drive.
+    fn told(&self, path: &Path) -> String {
+        let text = path.to_str().unwrap();
+        match self.wine {
+            Some(_) => format!("Z:{}", text.replace('/', "\\")),
+            None => text.to_owned(),
+        }
+    }
+
+    fn program(&self) -> Command {
+        let Some(prefix) = &self.wine else {
+            return Command::new(&self.supervisor);
+        };
+        let mut command = Command::new(WINE);
+        command.arg(&self.supervisor);
+        command.env("WINEPREFIX", prefix).env("WINEDEBUG", "-all");
+        command
     }
 
     /// A path beside the state directory.
@@ -86,20 +137,20 @@ impl Supervised {
         let mut request = json!({
             "protocolVersion": 1,
             "command": command,
-            "stateDir": self.path("state"),
+            "stateDir": self.told(&self.path("state")),
             "workspace": NAME,
         });
         if command == "prepare" {
             let hash = "0".repeat(64);
             request["config"] = json!({
-                "kernel": { "path": self.path("kernel"), "sha256": hash },
-                "initramfs": { "path": self.path("initramfs"), "sha256": hash },
+                "kernel": { "path": self.told(&self.path("kernel")), "sha256": hash },
+                "initramfs": { "path": self.told(&self.path("initramfs")), "sha256": hash },
                 "rootDisk": {
-                    "format": "raw",
+                    "format": self.disk_format,
                     "sizeBytes": 1 << 20,
-                    "cloneFrom": self.path("image"),
+                    "cloneFrom": self.told(&self.path("image")),
                 },
-                "network": { "mode": "isolated" },
+                "network": { "mode": self.network },
             });
             if let Some(port) = self.mediation {
                 request["config"]["mediation"] =
@@ -124,7 +175,8 @@ impl Supervised {
     }
 
     fn send(&self, request: &Value, variables: &[(&str, &str)]) -> Option<Value> {
-        let mut child = Command::new(&self.supervisor)
+        let mut child = self
+            .program()
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -13,7 +13,6 @@
 pub(crate) mod root;
 mod subjects;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -23,13 +22,13 @@ use crate::places::Places;
 use root::Root;
 use subjects::{Subject, System};
 
-/// Windows programs: package and name.
+/// Windows programs: package and name. What needs the fewest crates is linked first.
 const WINDOWS_PROGRAMS: &[(&str, &str)] = &[
-    ("microagent-cli", "microagent"),
     (
         "microagent-hyperv-supervisor",
         "microagent-hyperv-supervisor",
     ),
+    ("microagent-cli", "microagent"),
 ];
 
 /// Arguments of the chore.
@@ -62,9 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     if arguments.packages.is_empty() && arguments.system != Some(System::Macos) && failed.is_empty()
     {
-        for program in link(&places, &root)? {
-            eprintln!("cross: linked `{}`", program.display());
-        }
+        link(&places, &root)?;
     }
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -104,12 +101,11 @@ fn check(
         .collect())
 }
 
-/// Links the Windows programs and gives their paths.
-pub(crate) fn link(places: &Places, root: &Root) -> Result<Vec<PathBuf>> {
-    root.build(places, System::Windows, WINDOWS_PROGRAMS)?;
-    let folder = root::target(places).join(System::Windows.target());
-    Ok(WINDOWS_PROGRAMS
-        .iter()
-        .map(|(_, program)| folder.join("debug").join(format!("{program}.exe")))
-        .collect())
+/// Links the Windows programs.
+fn link(places: &Places, root: &Root) -> Result<()> {
+    for program in WINDOWS_PROGRAMS {
+        root.build(places, System::Windows, std::slice::from_ref(program))?;
+        eprintln!("cross: linked `{}.exe`", program.1);
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@ use microagent_machine::command_line::kernel_command_line;
 use microagent_supervisor::backend::{
     ConfinementDemand, Durability, GuestAddresses, GuestNic, NetworkMode, RunFolder,
 };
-use microagent_types::{AbsPath, Arch, BackendName, ByteSize, VcpuCount};
+use microagent_types::{Arch, BackendName, ByteSize, VcpuCount};
 
 fn path(text: &str) -> AbsPath {
     text.parse().unwrap()
@@ -81,8 +81,18 @@ fn a_port_beyond_what_hyper_v_carries_has_no_document() {
         port(crate::service_id::PORT_MAX),
         port(crate::service_id::PORT_MAX + 1),
     ];
-    assert!(compute_system(&spec(), &listeners[..1], None).is_some());
-    assert!(compute_system(&spec(), &listeners, None).is_none());
+    assert!(compute_system(&spec(), &listeners[..1], None).is_ok());
+    let refused = compute_system(&spec(), &listeners, None).unwrap_err();
+    assert_eq!(refused, DocumentError::PortTooLarge { port: listeners[1] });
+}
+
+#[test]
+fn a_disk_that_is_no_vhd_has_no_document() {
+    let raw = path("/state/rootfs.ext4");
+    let mut boot = spec();
+    boot.root_disk.path = raw.clone();
+    let refused = compute_system(&boot, &[VsockPort::CONTROL], None).unwrap_err();
+    assert_eq!(refused, DocumentError::NotVhd { path: raw });
 }
 
 #[test]

@@ -219,6 +219,7 @@ pub(super) fn spawn(spawn: Spawn) -> io::Result<Child> {
     if matches!(spawn.parent_death, ParentDeath::Signals(_)) {
         return Err(io::ErrorKind::Unsupported.into());
     }
+    keep_standard_streams();
     let mut command = Command::new(&spawn.program);
     command.args(&spawn.arguments).env_clear();
     // Without these, programs of the system itself do not start.
@@ -249,6 +250,16 @@ pub(super) fn spawn(spawn: Spawn) -> io::Result<Child> {
         command.env(format!("{HANDLE_VARIABLE}{number}"), value);
     }
     command.spawn()
+}
+
+/// Our caller's pipes were made to be inherited, by us. A child that lives on would keep them open, and the
+/// caller would wait for its end; one that is to have them gets duplicates.
+fn keep_standard_streams() {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    for stream in [stdin.as_handle(), stdout.as_handle(), stderr.as_handle()] {
+        // A stream that is closed or a console's is nobody's to inherit.
+        let _ = handles::set_inherited(stream, false);
+    }
 }
 
 pub(super) fn replace(_spawn: Spawn) -> io::Error {

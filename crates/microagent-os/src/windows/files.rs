@@ -5,11 +5,13 @@ use std::io;
 use std::os::windows::io::AsRawHandle as _;
 use std::path::Path;
 
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION};
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, GetCompressedFileSizeW, GetDiskFreeSpaceExW, GetDriveTypeW,
-    GetFileInformationByHandle, GetVolumePathNameW, INVALID_FILE_SIZE, MOVEFILE_WRITE_THROUGH,
-    MoveFileExW,
+    GetFileInformationByHandle, GetVolumePathNameW, INVALID_FILE_SIZE, LOCKFILE_EXCLUSIVE_LOCK,
+    LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
+use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
 
 /// What `GetDriveTypeW` answers for a drive of another machine.
 const DRIVE_REMOTE: u32 = 4;
@@ -22,6 +24,33 @@ pub(crate) fn identity(file: &File) -> io::Result<(u64, u64)> {
     super::checked(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) })?;
     let index = (u64::from(found.nFileIndexHigh) << 32) | u64::from(found.nFileIndexLow);
     Ok((u64::from(found.dwVolumeSerialNumber), index))
+}
+
+/// Where the byte of a lock lies, in its upper half: behind the end of every file.
+const LOCK_OFFSET_HIGH: u32 = 0x7fff_ffff;
+
+/// Locks one byte that no file reaches, if nobody has it.
+pub(crate) fn lock_beyond_the_end(file: &File, alone: bool) -> io::Result<bool> {
+    let kind = if alone { LOCKFILE_EXCLUSIVE_LOCK } else { 0 };
+    let place = OVERLAPPED_0_0 {
+        Offset: 0,
+        OffsetHigh: LOCK_OFFSET_HIGH,
+    };
+    let mut operation = OVERLAPPED {
+        Anonymous: OVERLAPPED_0 { Anonymous: place },
+        ..OVERLAPPED::default()
+    };
+    let handle = file.as_raw_handle();
+    let flags = kind | LOCKFILE_FAIL_IMMEDIATELY;
+    // SAFETY: the handle is open for the call, and what the pointer leads to outlives it: it does not wait.
+    let answer = unsafe { LockFileEx(handle, flags, 0, 1, 0, &raw mut operation) };
+    match super::checked(answer) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error().map(i32::cast_unsigned) {
+            Some(ERROR_LOCK_VIOLATION | ERROR_IO_PENDING) => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Bytes that a file occupies.

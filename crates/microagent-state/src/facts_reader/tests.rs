@@ -121,6 +121,7 @@ fn a_compute_system_is_asked_for_and_unknown_where_nobody_knows() {
         pid: None,
         start_time: None,
         system_id: Some("x".to_owned()),
+        runtime_id: None,
     });
     write(&paths, record);
     assert_eq!(facts(&paths).vm, VmFact::Unknown);

@@ -92,6 +92,22 @@ pub trait Backend {
     /// Takes up one boot. Nothing of the host is touched yet.
     fn prepare(&self, spec: LaunchSpec) -> Box<dyn Preparation>;
 
+    /// Whether a VM that is an object of a system service lives; none when that can't be told. Asked without
+    /// a monitor of that VM, by the id that its record keeps.
+    fn system_lives(&self, _id: &str) -> Option<bool> {
+        None
+    }
+
+    /// Ends such a VM, which nobody owns any more. One that is gone is success.
+    fn end_system(&self, id: &str) -> Result<(), BackendError> {
+        let message = format!("`{id}` is no VM of this backend");
+        Err(BackendError::new(
+            BackendErrorKind::Unsupported,
+            "supervisor",
+            message,
+        ))
+    }
+
     /// The internal mode `confined-exec`: becomes the VMM, so it returns only with a failure or where
     /// the mode does not exist.
     fn confined_exec(&self) -> ExitCode;
@@ -226,7 +242,12 @@ pub enum VmIdentity {
     /// A process, as the host's namespace sees it.
     Process(ProcessIdentity),
     /// An object of a system service.
-    System(String),
+    System {
+        /// What the service calls it.
+        id: String,
+        /// Under which id its sockets are reached.
+        runtime_id: String,
+    },
     /// It lives in the monitor and ends with it.
     Monitor,
 }
@@ -251,6 +272,12 @@ pub trait Vm {
 
     /// The program behind the guest's network, when there is one.
     fn network_engine(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The guest's addresses, where the network of this host gave them to this boot; none where
+    /// [`Backend::guest_addresses`] told them before.
+    fn guest_addresses(&self) -> Option<GuestAddresses> {
         None
     }
 

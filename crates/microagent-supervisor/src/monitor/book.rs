@@ -193,14 +193,20 @@ impl Book {
     }
 
     /// Says which VM it is.
-    pub(crate) fn note_vm(&mut self, vm: &dyn Vm, engine_version: Option<String>) {
+    pub(crate) fn note_vm(
+        &mut self,
+        vm: &dyn Vm,
+        mac: Option<[u8; 6]>,
+        engine_version: Option<String>,
+    ) {
         let record = &mut self.stored.value;
         record.vm = Some(match vm.identity() {
             VmIdentity::Process(identity) => VmRecord::of_identity(&identity),
-            VmIdentity::System(id) => VmRecord {
+            VmIdentity::System { id, runtime_id } => VmRecord {
                 pid: None,
                 start_time: None,
                 system_id: Some(id),
+                runtime_id: Some(runtime_id),
             },
             VmIdentity::Monitor => VmRecord {
                 pid: record.monitor.as_ref().map(|monitor| monitor.pid),
@@ -209,8 +215,14 @@ impl Book {
                     .as_ref()
                     .map(|monitor| monitor.start_time.clone()),
                 system_id: None,
+                runtime_id: None,
             },
         });
+        if let Some(addresses) = vm.guest_addresses()
+            && let Some(network) = &mut record.network
+        {
+            network.interface = mac.map(|mac| interface_record(mac, &addresses));
+        }
         record.helpers = vm
             .helpers()
             .into_iter()

@@ -26,6 +26,8 @@ pub(crate) struct Fresh {
     pub(crate) entropy: [u8; 64],
     /// The generation that both speak.
     pub(crate) generation: u32,
+    /// Addresses that the host's network gave this boot; none where the backend knew them before.
+    pub(crate) addresses: Option<GuestAddresses>,
 }
 
 /// The disks of this boot in device order: all of them, or those that a maintenance boot names.
@@ -92,7 +94,11 @@ pub(crate) fn boot_spec(
         files: files.filter(|_| ordinary),
         network: mac
             .filter(|_| ordinary && spec.network.mode != NetworkMode::Isolated)
-            .map(|mac| guest_network(backend.guest_addresses(&spec.network.dns), mac)),
+            .map(|mac| {
+                let given = fresh.addresses;
+                let known = || backend.guest_addresses(&spec.network.dns);
+                guest_network(given.unwrap_or_else(known), mac)
+            }),
         env,
         user: workload
             .and_then(|workload| workload.user.as_ref())

@@ -171,6 +171,7 @@ impl Owner<'_> {
             time_unix_us: clock::unix_us(),
             entropy: random::bytes(),
             generation,
+            addresses: self.machine.as_ref().and_then(|vm| vm.guest_addresses()),
         };
         self.guest.resume.clone_from(&fresh.resume);
         let files = super::first_boot::files(&self.plan);

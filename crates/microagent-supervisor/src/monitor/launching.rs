@@ -35,7 +35,7 @@ impl Owner<'_> {
             self.kill_vm();
             return;
         }
-        self.book.note_vm(&*vm, engine_version);
+        self.book.note_vm(&*vm, self.plan.mac, engine_version);
         let pid = self.book.record().vm.as_ref().and_then(|vm| vm.pid);
         let started = self
             .book
