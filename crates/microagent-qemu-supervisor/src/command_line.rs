@@ -45,10 +45,32 @@ const SAFE_THREADS_SINCE: QemuVersion = QemuVersion {
 pub enum Execution {
     /// By the processor.
     Kvm,
+    /// By the processor of a host that does not trust its counter: the guest can't either, and without the
+    /// timers of old it waits for ever for its first tick.
+    KvmAndTimers,
     /// Translated, with a thread for each virtual CPU.
     ThreadPerCpu,
     /// Translated, all virtual CPUs in turn on one thread.
     OneThread,
+}
+
+/// What the host itself tells the time by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostClock {
+    /// The processor's counter.
+    Counter,
+    /// Anything else.
+    Another,
+}
+
+impl HostClock {
+    /// From the name of the kernel's clock source; none when it can't be read.
+    pub fn named(source: Option<&str>) -> Self {
+        match source.map(str::trim) {
+            Some("tsc") => Self::Counter,
+            _ => Self::Another,
+        }
+    }
 }
 
 /// An accelerator that QEMU on Linux does not have.
@@ -60,12 +82,14 @@ pub struct NoSuchAccelerator {
 }
 
 impl Execution {
-    /// With this accelerator and version. A version that is not known counts as an old one.
+    /// With this accelerator and version, on a host with this clock. A version that is not known counts as an old one.
     pub fn new(
         accelerator: Accelerator,
         version: Option<QemuVersion>,
+        clock: HostClock,
     ) -> Result<Self, NoSuchAccelerator> {
         match accelerator {
+            Accelerator::Kvm if clock == HostClock::Another => Ok(Self::KvmAndTimers),
             Accelerator::Kvm => Ok(Self::Kvm),
             Accelerator::Emulation if version >= Some(SAFE_THREADS_SINCE) => Ok(Self::ThreadPerCpu),
             Accelerator::Emulation => Ok(Self::OneThread),
@@ -124,6 +148,7 @@ fn machine(words: &mut Words, spec: &LaunchSpec, execution: Execution) {
     };
     let (accel, cpu, legacy) = match execution {
         Execution::Kvm => ("kvm", "host", "off"),
+        Execution::KvmAndTimers => ("kvm", "host", "on"),
         Execution::ThreadPerCpu => ("tcg,thread=multi", emulated, "on"),
         Execution::OneThread => ("tcg,thread=single", emulated, "on"),
     };

@@ -7,7 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use microagent_linux_host::confine::child::{ChildKind, ConfinedChild};
@@ -33,7 +33,7 @@ use microagent_types::VsockPort;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
-use crate::command_line::{self, Execution, NETWORK_SOCKET, QMP_SOCKET};
+use crate::command_line::{self, Execution, HostClock, NETWORK_SOCKET, QMP_SOCKET};
 use crate::confinement;
 use crate::failures::{self, failed, unsupported};
 use crate::host::{Tools, VSOCK_DEVICE};
@@ -47,6 +47,10 @@ const OLDEST_QEMU: QemuVersion = QemuVersion {
     minor: 2,
     micro: 0,
 };
+
+/// The host's clock source, of one word.
+const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+const CLOCK_SOURCE_BYTES_MAX: u64 = 4096;
 
 /// Why QEMU does not stand ready.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,7 @@ pub(crate) struct QemuPreparation {
     tools: Rc<Tools>,
     spec: LaunchSpec,
     group: Option<ControlGroup>,
+    clock: HostClock,
     vsock_gate: VsockGate,
     vsock_device: Option<vsock_device::Starting>,
     network: Option<Network>,
@@ -96,6 +101,7 @@ impl QemuPreparation {
             tools,
             spec,
             group: None,
+            clock: HostClock::Another,
             vsock_gate: VsockGate::default(),
             vsock_device: None,
             network: None,
@@ -129,7 +135,8 @@ impl QemuPreparation {
             None => None,
         };
         let version = version.and_then(|text| text.parse().ok());
-        Execution::new(self.accelerator()?, version).map_err(|error| unsupported(QEMU, error))
+        Execution::new(self.accelerator()?, version, self.clock)
+            .map_err(|error| unsupported(QEMU, error))
     }
 
     async fn start_vsock_device(&self) -> Result<vsock_device::Starting, BackendError> {
@@ -187,6 +194,9 @@ impl QemuPreparation {
     /// other failed, so that it can be ended.
     async fn start_helpers(&mut self) -> Result<(), BackendError> {
         self.ask_version()?;
+        // Once the monitor is confined it can't look.
+        let clock = fs::read_text_bounded(Path::new(CLOCK_SOURCE), CLOCK_SOURCE_BYTES_MAX).ok();
+        self.clock = HostClock::named(clock.as_deref());
         self.group = ControlGroup::for_boot(&self.spec);
         let network = async {
             match self.spec.nic.clone() {

@@ -44,6 +44,21 @@ fn an_emulated_machine_keeps_the_timer_that_it_needs() {
 }
 
 #[test]
+fn a_guest_keeps_its_timers_where_the_host_does_not_trust_its_counter() {
+    let machine = |source| {
+        let clock = HostClock::named(source);
+        let execution = Execution::new(Accelerator::Kvm, None, clock).unwrap();
+        lines(&spec(Arch::Amd64), execution)
+    };
+    assert!(machine(Some("tsc\n")).contains("pit=off,pic=off,rtc=off"));
+    for source in [Some("hpet\n"), Some("kvm-clock\n"), None] {
+        let machine = machine(source);
+        assert!(machine.contains("pit=on,pic=on,rtc=on"), "{machine}");
+        assert!(machine.contains("-accel kvm\n-cpu host"), "{machine}");
+    }
+}
+
+#[test]
 fn a_machine_with_a_nic_and_data_disks() {
     let mut spec = spec(Arch::Amd64);
     let plain = lines(&spec, Execution::Kvm);
@@ -98,19 +113,20 @@ fn without_confinement_there_is_no_filter() {
 
 #[test]
 fn an_accelerator_of_another_host_is_refused() {
-    assert!(Execution::new(Accelerator::Apple, None).is_err());
+    assert!(Execution::new(Accelerator::Apple, None, HostClock::Counter).is_err());
 }
 
 #[test]
 fn an_emulation_that_runs_changed_code_by_halves_gets_one_thread() {
     let execution = |version: Option<&str>| {
         let version = version.map(|text| text.parse().unwrap());
-        Execution::new(Accelerator::Emulation, version).unwrap()
+        Execution::new(Accelerator::Emulation, version, HostClock::Counter).unwrap()
     };
     assert_eq!(execution(None), Execution::OneThread);
     assert_eq!(execution(Some("7.2.22")), Execution::OneThread);
     assert_eq!(execution(Some("8.0.5")), Execution::OneThread);
     assert_eq!(execution(Some("8.1.0")), Execution::ThreadPerCpu);
     assert_eq!(execution(Some("10.0.2")), Execution::ThreadPerCpu);
-    assert_eq!(Execution::new(Accelerator::Kvm, None), Ok(Execution::Kvm));
+    let kvm = Execution::new(Accelerator::Kvm, None, HostClock::Counter);
+    assert_eq!(kvm, Ok(Execution::Kvm));
 }
