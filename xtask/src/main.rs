@@ -27,6 +27,7 @@ mod journey;
 mod kernel;
 mod lab;
 mod places;
+mod semver;
 mod setup;
 mod shell;
 mod site;
@@ -69,6 +70,8 @@ enum Chore {
     Dist(dist::Arguments),
     /// Install the Debian package in a fresh Debian, type the manual there, and purge it
     Journey,
+    /// Hold the crates that others build on against an earlier revision
+    Semver(semver::Arguments),
     /// Build the documentation as a static site
     Site,
     /// Check the rules of ARCHITECTURE.md and STYLE.md that a machine can hold
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Generate(arguments) => generate::run(&arguments),
+        Chore::Semver(arguments) => semver::run(&arguments),
         Chore::Site => site::run(),
         Chore::Journey => journey::run(),
         Chore::Tidy => tidy::run(),

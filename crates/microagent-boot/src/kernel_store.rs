@@ -113,6 +113,22 @@ pub enum KernelError {
     File(#[from] FsError),
 }
 
+impl KernelError {
+    /// Whether it is somewhere else, and did not come from there.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Download {
+                source: DownloadError::Broken { .. }
+                    | DownloadError::Short { .. }
+                    | DownloadError::Status { .. }
+                    | DownloadError::TooSlow,
+                ..
+            }
+        )
+    }
+}
+
 /// Where an installation ships the default kernel of a backend.
 fn shipped_folder(backend: BackendName, arch: Arch) -> PathBuf {
     ["kernels", backend.as_str(), arch.as_str()]

@@ -10,6 +10,8 @@ use std::time::Duration;
 use microagent_types::{Span, Timestamp, WorkspaceName};
 use microagent_wire::fault::{Fault, FaultKind};
 
+use crate::render::time::moment;
+
 /// What was asked of a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -52,6 +54,7 @@ pub(crate) fn reword(act: Act, name: &WorkspaceName, fault: Fault, now: Timestam
         (FaultKind::WrongState, _, Some(state)) => wrong_state(act, name, fault, state),
         (FaultKind::Timeout, Act::Halt, _) => halt_ignored(name, fault),
         (FaultKind::Busy, _, _) => busy(name, fault, now),
+        (FaultKind::Unsupported, _, _) => guest_too_old(name, fault),
         _ => fault,
     }
 }
@@ -93,7 +96,10 @@ fn wrong_state(act: Act, name: &WorkspaceName, fault: Fault, state: &str) -> Fau
             ),
         ),
         (Act::Start, "quarantined") => (
-            format!("`{name}` is quarantined and cannot be started"),
+            format!(
+                "`{name}` is quarantined{} and cannot be started",
+                since(&fault)
+            ),
             format!(
                 "microagent halt {name} (or stop, kill) ends the quarantine; the record keeps it \
                  for good"
@@ -125,6 +131,30 @@ fn wrong_state(act: Act, name: &WorkspaceName, fault: Fault, state: &str) -> Fau
         ),
         _ => return fault,
     };
+    said(fault, message, hint)
+}
+
+/// ` since 2026-03-04 09:12:44Z`, when that is known.
+fn since(fault: &Fault) -> String {
+    let details = fault.details.as_deref();
+    details
+        .and_then(|details| details.since)
+        .map_or_else(String::new, |since| format!(" since {}", moment(since)))
+}
+
+/// A guest that was booted by an older release lacks one service, and the next boot has it.
+fn guest_too_old(name: &WorkspaceName, fault: Fault) -> Fault {
+    let details = fault.details.as_deref();
+    let lacking =
+        details.and_then(|details| details.service.as_ref().zip(details.guest_generation));
+    let Some((service, generation)) = lacking else {
+        return fault;
+    };
+    let message =
+        format!("the guest of `{name}` does not know `{service}` (generation {generation})");
+    let hint = format!(
+        "microagent halt {name} && microagent start {name} boots it with the current guest init"
+    );
     said(fault, message, hint)
 }
 

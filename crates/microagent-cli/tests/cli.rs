@@ -594,7 +594,7 @@ fn deleting_what_is_not_there_succeeds_without_a_question() {
     assert!(
         forced
             .stderr_text()
-            .contains("microagent halt web && microagent delete web")
+            .contains("hint: microagent delete --yes web\n")
     );
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use microagent_test::cli::{Finished, Program};
+use microagent_test::file_server::FileServer;
 use microagent_test::home::Home;
 use serde_json::{Value, json};
 
@@ -241,6 +242,41 @@ fn without_a_kernel_a_way_to_one_is_told() {
     assert_eq!(mended["fixed"][0]["id"], "kernel");
     assert_eq!(mended["fixed"][0]["error"]["kind"], "unavailable");
     assert!(!host.kernel_folder().exists());
+}
+
+#[test]
+fn a_kernel_that_is_fetched_on_first_use_is_told_so_and_fetched_by_fix() {
+    let host = Host::sound();
+    let folder = host.home.path().join("prefix/libexec/kernels");
+    fs::create_dir(&folder).unwrap();
+    // A file that is a kernel by its first bytes.
+    let arch = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    let mut image = vec![7; 70_000];
+    if arch == "arm64" {
+        image[56..60].copy_from_slice(b"ARM\x64");
+    } else {
+        image[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        image[18..20].copy_from_slice(&[62, 0]);
+    }
+    let server = FileServer::start(&image, &[]).unwrap();
+    let pinned = json!({ "schema": 1, "kernels": [{
+        "backend": "qemu", "arch": arch, "version": "6.12.1", "url": server.url(),
+        "sha256": server.sha256(),
+    }] });
+    fs::write(folder.join("pinned.json"), pinned.to_string()).unwrap();
+    degraded(&host, "kernel", "microagent doctor --fix");
+    let (document, _) = host.doctor();
+    assert_eq!(
+        check(&document, "kernel")["message"],
+        "none installed; the default is fetched on first use"
+    );
+    let mended = host.does(&["doctor", "--fix", "--json"]).json().unwrap();
+    assert_eq!(mended["fixed"][0]["id"], "kernel", "{mended}");
+    assert_eq!(mended["fixed"][0]["error"], Value::Null, "{mended}");
+    assert_eq!(verdict(&host, "kernel").0, "ok");
 }
 
 #[test]

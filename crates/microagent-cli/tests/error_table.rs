@@ -18,9 +18,10 @@ use std::process::ExitCode;
 
 use installed::{Fact, Installed};
 use microagent_test::cli::Finished;
+use microagent_test::image::{Image, ImageConfig, Layer, Tool};
 use microagent_test::registry::{Access, Registry};
 
-const ROWS: [Fact; 31] = [
+const ROWS: [Fact; 35] = [
     ("row_01_a_misspelt_command", row_01),
     ("row_02_a_create_without_an_image", row_02),
     ("row_03_an_image_where_none_belongs", row_03),
@@ -47,7 +48,17 @@ const ROWS: [Fact; 31] = [
     ("row_24_a_mediation_target_that_is_down", row_24),
     ("row_25_two_commands_at_once", row_25),
     ("a_foreign_backend", a_foreign_backend),
+    (
+        "a_start_of_a_quarantined_workspace",
+        a_start_of_a_quarantined_workspace,
+    ),
     ("an_exec_in_quarantine", an_exec_in_quarantine),
+    (
+        "no_kernel_and_none_that_comes",
+        no_kernel_and_none_that_comes,
+    ),
+    ("a_guest_that_is_too_old", a_guest_that_is_too_old),
+    ("no_room_for_a_disk", no_room_for_a_disk),
     (
         "anything_in_a_paused_workspace",
         anything_in_a_paused_workspace,
@@ -223,14 +234,23 @@ fn row_12() {
     let installed = Installed::new();
     installed.create("web");
     installed.does(&["start", "web"]).expect_code(0).unwrap();
-    says(
-        &installed.does(&["delete", "--yes", "web"]),
-        1,
-        "`web` is running and cannot be deleted",
-        "microagent halt web && microagent delete web; use kill instead of halt when the guest does \
-         not answer",
-    );
+    let hint = "microagent halt web && microagent delete web; use kill instead of halt when the \
+                guest does not answer";
+    for line in [
+        &["delete", "--yes", "web"][..],
+        &["rm", "-f", "web"],
+        &["delete", "--force", "web"],
+    ] {
+        let error = "`web` is running and cannot be deleted";
+        says(&installed.does(line), 1, error, hint);
+    }
     installed.does(&["kill", "web"]).expect_code(0).unwrap();
+    says(
+        &installed.does(&["rm", "-f", "web"]),
+        2,
+        "there is no flag `--force`: a living VM is never deleted",
+        "microagent delete --yes web",
+    );
     installed.delete("web");
     installed.assert_tidy();
 }
@@ -525,6 +545,163 @@ fn an_exec_in_quarantine() {
         let error = "`web` is quarantined: exec, connect and cp are refused";
         says(&installed.does(line), code, error, hint);
     }
+}
+
+fn a_start_of_a_quarantined_workspace() {
+    let installed = Installed::new();
+    installed.create("web");
+    installed
+        .does(&["quarantine", "web"])
+        .expect_code(0)
+        .unwrap();
+    let status = installed.does(&["status", "--json", "web"]).json().unwrap();
+    let since = status["stateSince"].as_str().unwrap();
+    let since = format!("{} {}Z", &since[..10], &since[11..19]);
+    says(
+        &installed.does(&["start", "web"]),
+        1,
+        &format!("`web` is quarantined since {since} and cannot be started"),
+        "microagent halt web (or stop, kill) ends the quarantine; the record keeps it for good",
+    );
+}
+
+fn no_kernel_and_none_that_comes() {
+    let installed = Installed::new();
+    // Somebody had this port a moment ago, and nobody has it now.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let arch = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    let folder = installed.home.path().join("prefix/libexec/kernels");
+    fs::create_dir(&folder).unwrap();
+    let sum = "0".repeat(64);
+    let list = format!(
+        r#"{{"schema":1,"kernels":[{{"backend":"qemu","arch":"{arch}","version":"6.12.1","url":"http://{address}/Image","sha256":"{sum}"}}]}}"#
+    );
+    fs::write(folder.join("pinned.json"), list).unwrap();
+    says(
+        &installed.does(&["create", "web", "--image", "oci:image", "--profile", "tiny"]),
+        75,
+        &format!("there is no kernel for `qemu/{arch}`, and the default one cannot be downloaded"),
+        "check the connection, or: microagent kernel install --from FILE",
+    );
+    assert_eq!(installed.names(), "");
+}
+
+fn a_guest_that_is_too_old() {
+    let installed = Installed::new();
+    installed.script("knows-no-files");
+    installed.create("web");
+    installed.does(&["start", "web"]).expect_code(0).unwrap();
+    says(
+        &installed.does(&["cp", "web:/etc/hostname", "."]),
+        1,
+        "the guest of `web` does not know `read` (generation 1)",
+        "microagent halt web && microagent start web boots it with the current guest init",
+    );
+    installed.does(&["kill", "web"]).expect_code(0).unwrap();
+}
+
+/// A file system that holds the state directory and `mebibytes`; none where nobody may mount one.
+fn small_disk(at: &std::path::Path, mebibytes: u32) -> Option<Mounted> {
+    fs::create_dir(at).unwrap();
+    let mounted = Tool::new("mount")
+        .args(["-t", "tmpfs", "-o"])
+        .arg(format!("size={mebibytes}m,mode=0700"))
+        .arg("microagent-test-mount")
+        .arg(at)
+        .ok();
+    mounted.ok().map(|()| Mounted(at.to_owned()))
+}
+
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn resize(&self, mebibytes: u32) {
+        let size = format!("remount,size={mebibytes}m");
+        let resized = Tool::new("mount").arg("-o").arg(size).arg(&self.0).ok();
+        resized.unwrap();
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Tool::new("umount").arg("--lazy").arg(&self.0).ok();
+    }
+}
+
+/// A refusal with what is free, and what is needed where a test can know it.
+fn lacks_room(refused: &Finished, state: &str, needed: &str) {
+    let told = refused.stderr_text();
+    let free = told
+        .split_once(&format!("error: `{state}` has "))
+        .and_then(|(_, rest)| rest.split_once(" free and "));
+    let (free, rest) = free.unwrap_or_else(|| panic!("{told}"));
+    assert!(free.ends_with(" MiB"), "{told}");
+    let (said, hint) = rest.split_once(" are needed\n").unwrap();
+    assert!(said.contains(needed), "{told}");
+    let expected = "  hint: microagent image prune --all, or another place: --state-dir DIR\n";
+    assert_eq!(hint, expected);
+    assert_eq!(refused.code, Some(1), "{told}");
+}
+
+fn no_room_for_a_disk() {
+    let installed = Installed::new();
+    let state = installed.home.path().join("small");
+    let Some(disk) = small_disk(&state, 4) else {
+        eprintln!("skipped: nobody mounts a file system here");
+        return;
+    };
+    // Eight mebibytes that no compression makes smaller.
+    let mut state_of_noise = 1_u64;
+    let noise: Vec<u8> = (0..8 << 20)
+        .map(|_| {
+            state_of_noise = state_of_noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state_of_noise.to_be_bytes()[0]
+        })
+        .collect();
+    let layer = Layer::new().file("noise", 0o644, &noise);
+    let config = ImageConfig {
+        command: vec!["/bin/sh".to_owned()],
+        ..ImageConfig::default()
+    };
+    let image = Image::new().layer(layer).config(config);
+    let image = image.write_layout(&installed.home.work_dir().join("large"));
+    image.unwrap();
+    let at = state.display().to_string();
+    let create = |name: &str| {
+        installed.does(&[
+            "--state-dir",
+            &at,
+            "create",
+            name,
+            "--image",
+            "oci:large",
+            "--kernel",
+            "kernel",
+            "--profile",
+            "tiny",
+        ])
+    };
+    lacks_room(&create("web"), &at, "8.0 MiB");
+    disk.resize(256);
+    create("web").expect_code(0).unwrap();
+    // The disk is a copy of the image, and the second one does not fit.
+    let used = Tool::new("df")
+        .args(["--output=used", "--block-size=1M"])
+        .arg(&state)
+        .output_text()
+        .unwrap();
+    let used: u32 = used.lines().last().unwrap().trim().parse().unwrap();
+    disk.resize(used + 2);
+    lacks_room(&create("dev"), &at, "");
+    let names = installed.does(&["--state-dir", &at, "list", "-q"]);
+    assert_eq!(names.stdout_text(), "web\n");
 }
 
 fn anything_in_a_paused_workspace() {

@@ -141,12 +141,17 @@ impl Installed {
     }
 }
 
-/// `(12 ms)`, `in 12 ms` and `(pid 12)` differ from run to run.
+/// `(12 ms)`, `in 12 ms`, `(pid 12)` and moments differ from run to run.
 fn without_spans(text: &str) -> String {
     let mut stable = String::new();
     for line in text.split_inclusive('\n') {
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         for at in 1..words.len() {
+            if words[at - 1] == "since" && at + 1 < words.len() {
+                words[at].clear();
+                words[at].push_str("DAY");
+                words[at + 1] = "TIME".to_owned();
+            }
             if words[at - 1] == "(pid" {
                 let tail = words[at].trim_start_matches(|c: char| c.is_ascii_digit());
                 words[at] = format!("N{tail}");

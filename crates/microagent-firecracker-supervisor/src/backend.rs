@@ -72,7 +72,8 @@ impl Backend for FirecrackerBackend {
             problems.push(unsupported(PASST, error.into()).with_hint(PASST_HINT));
         }
         if let Err(error) = plan::plan(&observe::host_facts(), needs.confinement) {
-            problems.push(unsupported(FIRECRACKER, error.into()));
+            let hint = observe::way_out(&error);
+            problems.push(unsupported(FIRECRACKER, error.into()).with_hint(hint));
         }
         if !problems.is_empty() {
             return Err(problems);

@@ -202,9 +202,8 @@ impl FirecrackerPreparation {
             tap = report.tap;
         }
         let plan = plan::plan(&facts, self.spec.confinement).map_err(|refusal| {
-            BackendError::new(BackendErrorKind::Unsupported, FIRECRACKER, refusal).with_hint(
-                "microagent doctor says what is missing and why; or unset MICROAGENT_CONFINEMENT",
-            )
+            let hint = observe::way_out(&refusal);
+            BackendError::new(BackendErrorKind::Unsupported, FIRECRACKER, refusal).with_hint(hint)
         })?;
         for (part, obstacle) in &plan.missing {
             tracing::info!(part = part.as_str(), %obstacle, "confinement without a part");

@@ -22,6 +22,7 @@ pub mod fs;
 pub mod host_pace;
 pub mod local_socket;
 pub mod lock;
+pub mod namespace_switch;
 pub mod process;
 pub mod random;
 pub mod terminal;

@@ -4,6 +4,7 @@
 
 use std::error::Error;
 
+use microagent_linux_host::confine::observe;
 use microagent_linux_host::confine::plan::Refusal;
 use microagent_linux_host::kvm::InvalidOverride;
 use microagent_linux_host::program::ProgramError;
@@ -17,8 +18,6 @@ const CORRECT_QEMU: &str = "correct `MICROAGENT_QEMU`, or unset it to have QEMU 
 const INSTALL_QEMU: &str = "install QEMU (Debian: `qemu-system-x86` or `qemu-system-arm`), or name it in `MICROAGENT_QEMU`";
 const INSTALL_VSOCK_DEVICE: &str = "install it with `cargo install vhost-device-vsock`";
 const INSTALL_PASST: &str = "install the package `passt`, or use the network mode `isolated`";
-const ALLOW_LESS: &str =
-    "microagent doctor says what is missing and why; or unset MICROAGENT_CONFINEMENT";
 const CORRECT_KVM: &str = "set `MICROAGENT_KVM` to on or off, or unset it";
 
 /// QEMU was not found.
@@ -42,7 +41,8 @@ pub(crate) fn no_passt(error: ProgramError) -> BackendError {
 
 /// Confinement is demanded and incomplete.
 pub(crate) fn unconfined(refusal: Refusal) -> BackendError {
-    unsupported(QEMU, refusal).with_hint(ALLOW_LESS)
+    let hint = observe::way_out(&refusal);
+    unsupported(QEMU, refusal).with_hint(hint)
 }
 
 /// The user's word on KVM means nothing.

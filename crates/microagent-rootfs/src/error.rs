@@ -53,6 +53,16 @@ pub enum RootfsError {
         /// What is free there, after everything of this attempt was removed.
         available: ByteSize,
     },
+    /// There is less room on the host than the layers alone take.
+    #[error("`{}` has {available} free and {needed} are needed", path.display())]
+    NoRoom {
+        /// The folder of the images.
+        path: PathBuf,
+        /// What is free there.
+        available: ByteSize,
+        /// What the layers take.
+        needed: ByteSize,
+    },
     /// The image needs more than the disk that was asked for.
     #[error("the image needs {needed} and the disk has {given}")]
     TooSmall {
@@ -109,7 +119,7 @@ impl RootfsError {
     /// True when the host's disk is full.
     pub fn is_out_of_space(&self) -> bool {
         match self {
-            Self::NoSpace { .. } => true,
+            Self::NoSpace { .. } | Self::NoRoom { .. } => true,
             Self::Cache(error) => error.is_out_of_space(),
             Self::Disk(ImageError::Write { source, .. }) => is_full(source),
             _ => false,

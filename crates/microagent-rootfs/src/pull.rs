@@ -149,8 +149,9 @@ impl ImageStore {
         progress: &mut dyn Progress,
     ) -> (Result<BuiltImage, RootfsError>, Option<DownloadState>) {
         let blobs = self.blobs();
-        let begun = blobs
-            .using()
+        let begun = self
+            .check_room(remote.image())
+            .and_then(|()| blobs.using())
             .and_then(|using| Ok((using, keep_documents(&blobs, remote)?)));
         let (using, documents) = match begun {
             Ok(begun) => begun,

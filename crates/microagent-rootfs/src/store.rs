@@ -201,6 +201,7 @@ impl ImageStore {
     ) -> Result<BuiltImage, RootfsError> {
         let begun = clock::monotonic();
         self.sweep();
+        self.check_room(image)?;
         let attempt = Attempt::begin(&self.folder)?;
         let built = build(&attempt, image, self.shape, documents, options, progress);
         let record = match built.and_then(|record| proved().map(|()| record)) {
@@ -371,6 +372,25 @@ impl ImageStore {
             }
         }
         freed + self.blobs().sweep()
+    }
+
+    /// Refuses an image whose layers alone are more than there is room for, before anything is
+    /// written. They take at least so much while they are unpacked.
+    pub(crate) fn check_room(&self, image: &ResolvedImage) -> Result<(), RootfsError> {
+        let needed = image
+            .layers
+            .iter()
+            .map(microagent_oci::Layer::stored_bytes)
+            .fold(0_u64, u64::saturating_add);
+        // Where nobody tells, the build will.
+        match fs::space(&self.folder) {
+            Ok(space) if space.available_bytes < needed => Err(RootfsError::NoRoom {
+                path: self.folder.clone(),
+                available: ByteSize::from_bytes(space.available_bytes),
+                needed: ByteSize::from_bytes(needed),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// A full disk is said as what it is, with what is free now that the attempt is gone.

@@ -403,16 +403,26 @@ fn a_full_disk_is_said_so_and_leaves_nothing() {
         return;
     }
     let images = small.join("images");
-    let result = ensure(&images, &source, &options());
+    // Less than there is room for by its layers, and more than that on a disk.
+    let dense = Image::new().layer(Layer::new().file("dense", 0o644, &vec![7; 12 << 20]));
+    dense.write_layout(&bench.path("dense")).unwrap();
+    let dense = format!("oci:{}", bench.path("dense").display());
+    let dense = dense.parse().unwrap();
+    let results = [&source, &dense].map(|source| ensure(&images, source, &options()));
     let left = left(&images);
     Tool::new("umount").arg(&small).ok().unwrap();
-    let error = result.unwrap_err();
+    let [before, amid] = results.map(Result::unwrap_err);
     assert!(
-        matches!(error, RootfsError::NoSpace { .. }),
+        matches!(before, RootfsError::NoRoom { needed, .. } if needed.bytes() >= 12 << 20),
         "{}",
-        chain(&error)
+        chain(&before)
     );
-    assert!(error.is_out_of_space());
+    assert!(
+        matches!(amid, RootfsError::NoSpace { .. }),
+        "{}",
+        chain(&amid)
+    );
+    assert!(before.is_out_of_space() && amid.is_out_of_space());
     assert!(left.is_empty(), "{left:?}");
 }
 

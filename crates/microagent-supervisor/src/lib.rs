@@ -32,6 +32,7 @@ mod observe;
 mod once;
 mod origin;
 mod prepare;
+mod root_disk;
 mod run;
 mod start;
 mod stop;

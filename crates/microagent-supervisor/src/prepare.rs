@@ -6,13 +6,13 @@ use crate::context::{Context, record_fault};
 use crate::convert::{publish_of, spec_of};
 use crate::faults;
 use crate::observe::{Observed, Repair, append, observe};
+use crate::root_disk;
 use crate::view::absolute;
 use microagent_machine::capability::needed_by_spec;
 use microagent_machine::facts::Lease as LeaseFact;
-use microagent_machine::spec::{CloneMethod, DiskFormat, Lifetime, MachineSpec};
+use microagent_machine::spec::{DiskFormat, MachineSpec};
 use microagent_machine::state::State;
-use microagent_os::clone_file::{self, Sharing};
-use microagent_os::{FsAction, FsError, clock, fs};
+use microagent_os::{clock, fs};
 use microagent_state::config_record::ConfigRecord;
 use microagent_state::event_record::EventType;
 use microagent_state::record_store::{self, Stored};
@@ -25,7 +25,6 @@ use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::limits::FIRST_BOOT_BYTES_MAX;
 use microagent_wire::supervisor::request::{Problem, usage_fault};
 use microagent_wire::supervisor::spec::{Config, DiskFormat as WireFormat};
-use std::path::Path;
 use std::time::Duration;
 
 /// `check`: stages 8 to 10 on a config.
@@ -340,7 +339,7 @@ fn begin_fault(context: &Context<'_>, error: &BeginError, patience: Duration) ->
 }
 
 fn make(context: &mut Context<'_>, id: WorkspaceId, mut spec: MachineSpec) -> Result<(), Fault> {
-    make_root_disk(context, &mut spec).map_err(|error| faults::of_file(&error))?;
+    root_disk::make(context, &mut spec)?;
     microagent_os::crash_point::pass("prepare.disk_made");
     let now = clock::now();
     let workspace = WorkspaceRecord {
@@ -369,66 +368,6 @@ fn make(context: &mut Context<'_>, id: WorkspaceId, mut spec: MachineSpec) -> Re
     context.response.event = Some(crate::event_view::event_view(&event));
     let observed = observe(context, Repair::None)?;
     context.response.workspace = Some(Box::new(observed.view(context)));
-    Ok(())
-}
-
-/// Makes the disk from its image and gives it its size, or checks the one that is there.
-fn make_root_disk(context: &Context<'_>, spec: &mut MachineSpec) -> Result<(), FsError> {
-    if let Some(image) = spec.root_disk.clone_from.clone() {
-        let method = clone(context, &image, spec)?;
-        spec.root_disk.clone = Some(method);
-        if method == CloneMethod::Overlay {
-            return Ok(());
-        }
-    }
-    let path = spec.root_disk.path.as_path();
-    extend(path, spec.root_disk.size.bytes(), spec.root_disk.format)?;
-    // A disk that goes with its one run need not outlast a power cut.
-    if spec.lifetime == Lifetime::Kept {
-        let disk = fs::open_read_write(path)?;
-        fs::sync_file(&disk, path)?;
-    }
-    Ok(())
-}
-
-/// Shares blocks with the image, or lays an empty layer over it, or copies it: the first that can be had.
-/// A layer needs its image for as long as it lives, so only a disk that goes with its run is one.
-fn clone(
-    context: &Context<'_>,
-    image: &AbsPath,
-    spec: &mut MachineSpec,
-) -> Result<CloneMethod, FsError> {
-    let disk = &mut spec.root_disk;
-    // A leftover of this very create, when its response was lost half way.
-    fs::remove_file(disk.path.as_path())?;
-    let cloned = |sharing| clone_file::clone_file(image.as_path(), disk.path.as_path(), sharing);
-    let layer = match spec.lifetime {
-        Lifetime::Ephemeral if disk.format == DiskFormat::Raw => context.backend.overlay(disk.size),
-        Lifetime::Ephemeral | Lifetime::Kept => None,
-    };
-    let Some(layer) = layer else {
-        return cloned(Sharing::Preferred).map(|method| match method {
-            clone_file::CloneMethod::Reflink => CloneMethod::Reflink,
-            clone_file::CloneMethod::Copy => CloneMethod::Copy,
-        });
-    };
-    if cloned(Sharing::Required).is_ok() {
-        return Ok(CloneMethod::Reflink);
-    }
-    let path = context.paths.root_overlay();
-    fs::remove_file(&path)?;
-    fs::write_all_at(&fs::create_new(&path)?, &layer, 0)
-        .map_err(|error| FsError::new(FsAction::Write, &path, error))?;
-    disk.path = absolute(&path);
-    Ok(CloneMethod::Overlay)
-}
-
-fn extend(path: &Path, bytes: u64, format: DiskFormat) -> Result<(), FsError> {
-    // A VHD ends in its footer, which whoever made the disk has put where it belongs.
-    if format == DiskFormat::Raw && fs::metadata(path)?.len() < bytes {
-        let disk = fs::open_read_write(path)?;
-        fs::set_length(&disk, path, bytes)?;
-    }
     Ok(())
 }
 

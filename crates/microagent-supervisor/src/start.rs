@@ -140,7 +140,9 @@ pub(crate) fn boot(
                 let refused = refused.with("verb", verb.as_str());
                 append(&context.paths, &observed.workspace.value, refused)?;
             }
-            Err(faults::of_refusal(verb, context.name(), refusal, state))
+            let since = observed.runtime.value.state_since();
+            let fault = faults::of_refusal(verb, context.name(), refusal, state);
+            Err(fault.with_details(|details| details.since = Some(since)))
         }
         Admission::Do(other) => {
             let message = format!("a start was admitted as {other:?}");

@@ -315,7 +315,8 @@ impl Vm for FakeVm {
                 |error: io::Error| BackendError::new(BackendErrorKind::Failed, COMPONENT, error);
             let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
             // A session that breaks is the client's to notice.
-            std::thread::spawn(move || drop(serve_session(theirs)));
+            let script = self.script;
+            std::thread::spawn(move || drop(serve_session(script, theirs)));
             ours.set_nonblocking(true).map_err(failed)?;
             let stream = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
             Ok(Box::new(stream) as GuestStream)

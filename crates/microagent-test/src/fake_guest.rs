@@ -50,6 +50,8 @@ pub struct Script {
     pub workload_code: Option<i32>,
     /// The VMM does not start.
     pub refuses_launch: bool,
+    /// It is of a release that had no service for files.
+    pub knows_no_files: bool,
 }
 
 impl Script {
@@ -70,6 +72,7 @@ impl Script {
                 .find_map(|word| word.strip_prefix("workload-code="))
                 .and_then(|code| code.parse().ok()),
             refuses_launch: has("refuses-launch"),
+            knows_no_files: has("knows-no-files"),
         }
     }
 }
@@ -253,7 +256,7 @@ fn shut_down(
 }
 
 /// Serves one session, as the guest's service listener would.
-pub fn serve_session(mut stream: UnixStream) -> std::io::Result<()> {
+pub fn serve_session(script: Script, mut stream: UnixStream) -> std::io::Result<()> {
     let Some(frame) = read_frame(&mut stream, Sender::Host)? else {
         return Ok(());
     };
@@ -270,6 +273,11 @@ pub fn serve_session(mut stream: UnixStream) -> std::io::Result<()> {
     };
     let accepted = Frame::control(&ServiceAnswer::accepted());
     match request.service {
+        Service::Read { .. } | Service::Write { .. } | Service::Stat { .. }
+            if script.knows_no_files =>
+        {
+            refuse_service(&mut stream)
+        }
         Service::Exec(exec) => {
             write_frame(&mut stream, &accepted)?;
             run_command(stream, exec)
@@ -307,15 +315,14 @@ pub fn serve_session(mut stream: UnixStream) -> std::io::Result<()> {
             });
             write_frame(&mut stream, &Frame::control(&done))
         }
-        _ => {
-            let refused = ServiceAnswer::refused(
-                FaultKind::Unsupported,
-                "this guest has no such service",
-                None,
-            );
-            write_frame(&mut stream, &Frame::control(&refused))
-        }
+        _ => refuse_service(&mut stream),
     }
+}
+
+fn refuse_service(stream: &mut UnixStream) -> std::io::Result<()> {
+    let message = "this guest has no such service";
+    let refused = ServiceAnswer::refused(FaultKind::Unsupported, message, None);
+    write_frame(stream, &Frame::control(&refused))
 }
 
 /// Joins data frames and a TCP connection; each direction ends by its own end of file.

@@ -171,6 +171,9 @@ pub struct FaultDetails {
     /// The reason of that state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Since when it is in that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The current boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<BootId>,
@@ -213,6 +216,9 @@ pub struct FaultDetails {
     /// The generation of the guest that lacks something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest_generation: Option<u32>,
+    /// The service that the guest lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// The act that overtook another.

@@ -12,7 +12,7 @@ use microagent_state::RecordError;
 use microagent_state::event_log::EventLogError;
 use microagent_state::paths::StateDirectoryError;
 use microagent_state::workspace_folder::BeginError;
-use microagent_types::{ByteSize, SignalName};
+use microagent_types::{Arch, BackendName, ByteSize, SignalName};
 use microagent_wire::fault::{Fault, FaultKind};
 
 /// Why a use case failed.
@@ -54,6 +54,16 @@ pub enum WorkspaceError {
     /// There is no kernel.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// There is no kernel, and the one of this release does not come from its address.
+    #[error("there is no kernel for `{backend}/{arch}`, and the default one cannot be downloaded")]
+    NoKernel {
+        /// For which backend.
+        backend: BackendName,
+        /// For which architecture.
+        arch: Arch,
+        /// Why it does not come.
+        source: KernelError,
+    },
     /// There is no guest init.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
@@ -151,34 +161,9 @@ impl WorkspaceError {
                 BeginError::Identity(_) => FaultKind::Internal,
             },
             Self::ImageValue(_) => FaultKind::Usage,
-            Self::Kernel(error) => match error {
-                KernelError::Missing { .. } => FaultKind::Unavailable,
-                KernelError::Record { .. }
-                | KernelError::Differs { .. }
-                | KernelError::Sum { .. } => FaultKind::Integrity,
-                KernelError::Format { .. } => FaultKind::Usage,
-                KernelError::Manifest(_) => FaultKind::Integrity,
-                KernelError::Download { source, .. } => match source {
-                    DownloadError::Sum { .. } | DownloadError::TooLarge { .. } => {
-                        FaultKind::Integrity
-                    }
-                    DownloadError::Status {
-                        status: 404 | 410, ..
-                    } => FaultKind::NotFound,
-                    DownloadError::Status {
-                        status: 401 | 403, ..
-                    } => FaultKind::Denied,
-                    DownloadError::Busy => FaultKind::Busy,
-                    DownloadError::Cancelled => FaultKind::Interrupted,
-                    DownloadError::File(error) => kind_of_file_error(error),
-                    DownloadError::Client(_) | DownloadError::Thread(_) => FaultKind::Internal,
-                    DownloadError::Broken { .. }
-                    | DownloadError::Short { .. }
-                    | DownloadError::Status { .. }
-                    | DownloadError::TooSlow => FaultKind::Unavailable,
-                },
-                KernelError::File(error) => kind_of_file_error(error),
-            },
+            Self::Kernel(error) | Self::NoKernel { source: error, .. } => {
+                kind_of_kernel_error(error)
+            }
             Self::Initramfs(error) => match error {
                 InitramfsError::Missing { .. } => FaultKind::NotFound,
                 InitramfsError::Read(error) => kind_of_file_error(error),
@@ -224,6 +209,10 @@ impl WorkspaceError {
                 "build one in a checkout and install it: microagent kernel install --backend {backend} \
                  --from \"$(cargo xtask kernel {backend})\""
             )),
+            Self::NoKernel { .. } => Some(
+                "check the connection, or: microagent kernel install --from FILE"
+                    .to_owned(),
+            ),
             Self::Kernel(KernelError::Download { source, .. }) => source.hint().map(str::to_owned),
             Self::Kernel(KernelError::Sum { .. }) => Some(
                 "nothing is replaced; get the file again, or give the sum that it has".to_owned(),
@@ -264,6 +253,35 @@ fn larger_disk(needed: ByteSize) -> String {
     match Profile::ALL.into_iter().find(fits) {
         Some(profile) => format!("--disk-size {size}, or --profile {profile}"),
         None => format!("--disk-size {size}"),
+    }
+}
+
+fn kind_of_kernel_error(error: &KernelError) -> FaultKind {
+    match error {
+        KernelError::Missing { .. } => FaultKind::Unavailable,
+        KernelError::Record { .. } | KernelError::Differs { .. } | KernelError::Sum { .. } => {
+            FaultKind::Integrity
+        }
+        KernelError::Format { .. } => FaultKind::Usage,
+        KernelError::Manifest(_) => FaultKind::Integrity,
+        KernelError::Download { source, .. } => match source {
+            DownloadError::Sum { .. } | DownloadError::TooLarge { .. } => FaultKind::Integrity,
+            DownloadError::Status {
+                status: 404 | 410, ..
+            } => FaultKind::NotFound,
+            DownloadError::Status {
+                status: 401 | 403, ..
+            } => FaultKind::Denied,
+            DownloadError::Busy => FaultKind::Busy,
+            DownloadError::Cancelled => FaultKind::Interrupted,
+            DownloadError::File(error) => kind_of_file_error(error),
+            DownloadError::Client(_) | DownloadError::Thread(_) => FaultKind::Internal,
+            DownloadError::Broken { .. }
+            | DownloadError::Short { .. }
+            | DownloadError::Status { .. }
+            | DownloadError::TooSlow => FaultKind::Unavailable,
+        },
+        KernelError::File(error) => kind_of_file_error(error),
     }
 }
 

@@ -17,7 +17,7 @@ use microagent_wire::frame::{Frame, FrameKind, Sender, read_frame};
 use microagent_wire::guest::service::{ServiceAnswer, SessionExit, SessionInput, SessionOutput};
 use microagent_wire::guest::{Parsed, parse};
 use microagent_wire::limits::{MONITOR_LINE_BYTES_MAX, RAW_BYTES_MAX};
-use microagent_wire::monitor::request::MonitorRequest;
+use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
 use microagent_wire::monitor::response::MonitorAnswer;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
@@ -300,7 +300,7 @@ pub(crate) fn handshake(
         return Err(SessionError::Refused(fault));
     }
     let accepted = read_frame(&mut reader, Sender::Guest).map_err(SessionError::Broken)?;
-    let accepted = accept(accepted)?;
+    let accepted = accept(accepted, request, answer.generation)?;
     Ok((reader, answer, accepted))
 }
 
@@ -309,7 +309,11 @@ pub(crate) fn dial(socket: &Path) -> Result<Stream, SessionError> {
     local_socket::connect(socket, CONNECT_LIMIT).map_err(SessionError::NoMonitor)
 }
 
-fn accept(frame: Option<Frame>) -> Result<ServiceAnswer, SessionError> {
+fn accept(
+    frame: Option<Frame>,
+    request: &MonitorRequest,
+    generation: Option<u32>,
+) -> Result<ServiceAnswer, SessionError> {
     let frame = frame.ok_or_else(|| SessionError::Broken(io::ErrorKind::UnexpectedEof.into()))?;
     let answer: ServiceAnswer = serde_json::from_slice(&frame.payload)
         .map_err(|error| SessionError::Broken(io::Error::new(io::ErrorKind::InvalidData, error)))?;
@@ -320,7 +324,28 @@ fn accept(frame: Option<Frame>) -> Result<ServiceAnswer, SessionError> {
     let message = answer
         .message
         .unwrap_or_else(|| "the guest refused the session".to_owned());
-    Err(Fault::new(kind, message).into())
+    let fault = Fault::new(kind, message);
+    // The one thing that a guest may refuse so is a service that came after its release.
+    if kind == FaultKind::Unsupported
+        && let Some(service) = service_of(request)
+    {
+        return Err(fault
+            .with_hint("halt and start the workspace: it boots the current guest init then")
+            .with_details(|details| {
+                details.guest_generation = generation;
+                details.service = Some(service);
+            })
+            .into());
+    }
+    Err(fault.into())
+}
+
+/// The word of the service that a session is for.
+fn service_of(request: &MonitorRequest) -> Option<String> {
+    let MonitorOp::Session { request, .. } = &request.op else {
+        return None;
+    };
+    request.get("service")?.as_str().map(str::to_owned)
 }
 
 /// What a guest says between its output.

@@ -67,8 +67,13 @@ impl ImageError {
         }
     }
 
-    /// Says of a registry's answer what a person needs, in place of what was being prepared.
+    /// Says of missing room, and of a registry's answer, what a person needs, in place of what was being prepared.
     pub(crate) fn word(&self, image: &str, fault: &mut Fault) {
+        if let Self::Build(error @ RootfsError::NoRoom { .. }) = self {
+            fault.message = error.to_string();
+            fault.cause.clear();
+            return;
+        }
         let Self::Build(RootfsError::Source(error)) = self else {
             return;
         };

@@ -6,7 +6,7 @@ use crate::progress::{Phase, Progress, ProgressEvent};
 use crate::run::as_ms;
 use microagent_rootfs::{
     BuildOptions, BuiltImage, CancelToken, DiskShape, ImageConfig, ImageHold, ImageStore, Limits,
-    ProgressStep, PullPolicy, Registries, RegistryOptions,
+    ProgressStep, PullPolicy, Registries, RegistryOptions, RootfsError,
 };
 use microagent_state::paths::StateDirectory;
 use microagent_types::{Arch, ByteSize, Digest, ImageSource, RegistryHost};
@@ -117,12 +117,26 @@ pub(crate) fn ensure(
             _ => store.ensure(source, &options, &mut relay),
         };
         relay.leave();
-        let built = built?;
+        let built = built.map_err(|error| in_words_of(state, error))?;
         if let Some(hold) = store.hold(&built)? {
             return Ok((ready(source, built), hold));
         }
     }
     Err(ImageError::Vanished)
+}
+
+/// Room is missing in the state directory, not in a folder of it.
+fn in_words_of(state: &StateDirectory, error: RootfsError) -> RootfsError {
+    match error {
+        RootfsError::NoRoom {
+            available, needed, ..
+        } => RootfsError::NoRoom {
+            path: state.root().to_owned(),
+            available,
+            needed,
+        },
+        error => error,
+    }
 }
 
 /// How disks are built for this processor, until a signal comes.

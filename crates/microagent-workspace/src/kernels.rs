@@ -166,12 +166,25 @@ pub(crate) fn ensure_default(
 ) -> Result<InstalledKernel, WorkspaceError> {
     match kernel_store::ensure_default(folder, &context.search_path, backend, arch) {
         Err(missing @ KernelError::Missing { .. }) => {
-            match fetch_pinned(context, folder, backend, arch, progress, interrupt)? {
-                Some((installed, _)) => Ok(installed),
-                None => Err(missing.into()),
+            match fetch_pinned(context, folder, backend, arch, progress, interrupt) {
+                Ok(Some((installed, _))) => Ok(installed),
+                Ok(None) => Err(missing.into()),
+                Err(error) => Err(not_downloaded(error, backend, arch)),
             }
         }
         installed => Ok(installed?),
+    }
+}
+
+/// Says of a download that did not come what it was for; one that came wrong is told as it is.
+fn not_downloaded(error: WorkspaceError, backend: BackendName, arch: Arch) -> WorkspaceError {
+    match error {
+        WorkspaceError::Kernel(source) if source.is_unavailable() => WorkspaceError::NoKernel {
+            backend,
+            arch,
+            source,
+        },
+        error => error,
     }
 }
 

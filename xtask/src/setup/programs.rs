@@ -62,6 +62,13 @@ const PROGRAMS: &[Program] = &[
         name: "mdbook",
         source: Source::CacheOnly,
     },
+    Program {
+        scope: Scope::OnDemand,
+        package: "cargo-semver-checks",
+        version: "0.51.0",
+        name: "cargo-semver-checks",
+        source: Source::PathOrCache,
+    },
 ];
 
 /// Builds what is missing.

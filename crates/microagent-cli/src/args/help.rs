@@ -92,6 +92,7 @@ pub(super) fn short(root: &Command) -> String {
 mod tests {
     use super::GROUPS;
     use crate::args::definition;
+    use clap::Command;
 
     #[test]
     fn every_visible_command_stands_in_one_group() {
@@ -107,6 +108,29 @@ mod tests {
                 .count();
             assert_eq!(count, 1, "{}", command.get_name());
         }
+    }
+
+    #[test]
+    fn every_page_of_help_fits_a_terminal_of_80_columns() {
+        fn check(command: &mut Command) {
+            let name = command.get_name().to_owned();
+            let mut narrow = command.clone().term_width(80);
+            let pages = [narrow.render_help(), narrow.render_long_help()];
+            for line in pages
+                .map(|page| page.to_string())
+                .iter()
+                .flat_map(|page| page.lines())
+            {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            command
+                .get_subcommands_mut()
+                .filter(|command| !command.is_hide_set())
+                .for_each(check);
+        }
+        let mut root = definition();
+        root.build();
+        check(&mut root);
     }
 
     #[test]

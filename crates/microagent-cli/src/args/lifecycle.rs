@@ -196,6 +196,10 @@ pub(crate) struct DeleteArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+
+    /// Of other tools: there is no force, and whoever types it is told so
+    #[arg(short, long, hide = true)]
+    pub(crate) force: bool,
 }
 
 /// Waits for workspaces.

@@ -102,16 +102,6 @@ fn unknown_argument(root: &Command, command: Option<&Command>, seen: &Seen, type
             ),
         );
     }
-    if is("delete") && matches!(typed, "-f" | "--force") {
-        let workspace = seen.first_word.as_deref().unwrap_or("NAME");
-        return usage(
-            format!("there is no flag `{typed}`: a living VM is never deleted"),
-            format!(
-                "microagent halt {workspace} && microagent delete {workspace}; use kill instead of \
-                 halt when the guest does not answer"
-            ),
-        );
-    }
     if !typed.starts_with('-') {
         return usage(
             format!("unexpected word `{typed}`"),

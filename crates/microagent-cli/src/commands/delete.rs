@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _};
 use microagent_os::terminal::{self, StandardStream};
 use microagent_types::WorkspaceName;
 use microagent_wire::exit_code;
+use microagent_wire::fault::{Fault, FaultKind};
 use microagent_workspace::list::Summary;
 use microagent_workspace::{Context, Interrupt, delete, list};
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ pub(crate) fn perform(
 ) -> Result<u8, Failure> {
     let context = global.context_of_existing()?;
     let names = &args.which.names;
+    if args.force {
+        return Err(no_force(&context, names));
+    }
     if !args.yes && !confirmed(&context, names, printer)? {
         printer.note("nothing is deleted");
         return Ok(exit_code::FAILED);
@@ -66,6 +70,31 @@ pub(crate) fn perform(
         printer.value(String::new, || json!({ "results": results }))?;
     }
     Ok(code)
+}
+
+/// Other tools end what runs when they are forced. Here the answer is the one to a delete of what runs,
+/// and where nothing does, the flag that was meant.
+fn no_force(context: &Context, names: &[WorkspaceName]) -> Failure {
+    let all = match list(context) {
+        Ok(all) => all,
+        Err(error) => return Failure::of_library(&error),
+    };
+    let living = all.iter().find_map(|summary| {
+        let state = summary.known.as_ref().ok()?.state.as_str();
+        let lives = matches!(state, "starting" | "running" | "paused" | "halting");
+        (lives && names.contains(&summary.name)).then_some((&summary.name, state))
+    });
+    let Some((name, state)) = living else {
+        let names: Vec<&str> = names.iter().map(WorkspaceName::as_str).collect();
+        return Failure::Command(usage(
+            "there is no flag `--force`: a living VM is never deleted",
+            format!("microagent delete --yes {}", names.join(" ")),
+        ));
+    };
+    let message = format!("`{name}` is {state}, which allows no delete");
+    let fault = Fault::new(FaultKind::WrongState, message)
+        .with_details(|details| details.state = Some(state.to_owned()));
+    Failure::Command(fault).of_act(Act::Delete, name)
 }
 
 /// Asks once for everything that goes. Where nothing is there, there is nothing to ask.

@@ -5,10 +5,12 @@ use crate::framework::check;
 use crate::framework::world::{PRODUCT_BACKEND_VARIABLE, World};
 use anyhow::{Result, ensure};
 use microagent_test::cli::{Finished, Program};
+use microagent_test::file_server::{FileServer, Step};
 use microagent_test::home::Home;
 use microagent_test::image::Tool;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -17,6 +19,15 @@ pub(crate) fn cases() -> Vec<Case> {
             "bad_host::no_kernel_is_said_before_anything_is_made",
             no_kernel,
         ),
+        case(
+            "bad_host::a_kernel_that_is_missing_comes_from_its_address",
+            fetched_kernel,
+        ),
+        case(
+            "bad_host::confinement_that_is_demanded_and_cannot_be_had_is_refused",
+            no_confinement,
+        )
+        .needing(&[Need::Tool("unshare")]),
         case(
             "bad_host::a_kernel_that_is_none_fails_the_boot",
             broken_kernel,
@@ -54,7 +65,7 @@ fn copy(world: &World, home: &Home) -> Result<PathBuf> {
 fn run_of(world: &World, home: &Home, prefix: &Path) -> Result<Program> {
     Ok(Program::at(prefix.join("bin/microagent"))
         .of(home)
-        .limit(world.limit(std::time::Duration::from_secs(30)))
+        .limit(world.limit(Duration::from_secs(30)))
         .args(["run", "--json"])
         .arg(world.debian_source()?)
         .args(["--", "true"]))
@@ -130,15 +141,83 @@ fn no_kernel(world: &World) -> Result<()> {
     without(world, "kernels", "unavailable").map(drop)
 }
 
-fn no_guest_init(world: &World) -> Result<()> {
-    let arch = if cfg!(target_arch = "aarch64") {
+/// An installation without kernels, and a list that says where the one of this backend is: the first
+/// run fetches it, boots it and has it from then on.
+fn fetched_kernel(world: &World) -> Result<()> {
+    let home = Home::new()?;
+    let prefix = copy(world, &home)?;
+    let (backend, arch) = (world.backend().name(), arch());
+    let kernels = prefix.join("libexec/kernels");
+    let image = kernels.join(backend).join(arch).join("Image");
+    let server = FileServer::start(&std::fs::read(image)?, &[Step::CutAfter(1 << 20)])?;
+    std::fs::remove_dir_all(&kernels)?;
+    std::fs::create_dir(&kernels)?;
+    let pinned = serde_json::json!({ "schema": 1, "kernels": [{
+        "backend": backend, "arch": arch, "version": "of the test", "url": server.url(),
+        "sha256": server.sha256(),
+    }] });
+    std::fs::write(kernels.join("pinned.json"), pinned.to_string())?;
+    let run = || -> Result<()> {
+        let source = world.debian_source()?;
+        let finished = world
+            .microagent_at(&prefix.join("bin/microagent"), &home)
+            .limit(world.limit(Duration::from_mins(1)))
+            .args(["run", &source, "echo", "works"])
+            .run()?
+            .expect_code(0)?;
+        ensure!(finished.stdout_text() == "works\n");
+        Ok(())
+    };
+    run()?;
+    let fetched = server.ranges().len();
+    ensure!(fetched == 2, "a download that broke off went on: {fetched}");
+    run()?;
+    ensure!(server.ranges().len() == fetched, "it is fetched once");
+    check::nothing_left(world, &home)
+}
+
+/// A host that gives nobody a user namespace: one of those that the test makes, whose limit is none.
+fn no_confinement(world: &World) -> Result<()> {
+    let home = Home::new()?;
+    let inside = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let namespace = ["--user", "--map-root-user", "sh", "-c", inside, "sh"];
+    let possible = Tool::new("unshare").args(namespace).arg("true").ok();
+    if possible.is_err() {
+        // Who may make no namespace here has no such host either.
+        return Ok(());
+    }
+    let program = world.prefix().join("bin/microagent");
+    let finished = world
+        .microagent_at(Path::new("unshare"), &home)
+        .limit(world.limit(Duration::from_secs(30)))
+        .args(namespace)
+        .arg(program)
+        .args(["run", &world.debian_source()?, "true"])
+        .env("MICROAGENT_CONFINEMENT", "required")
+        .run()?
+        .expect_code(check::FAILED)?;
+    let told = finished.stderr_text();
+    let error = "error: confinement is required and `user_ns` \
+                 (`/proc/sys/user/max_user_namespaces` is 0)";
+    ensure!(told.contains(error), "{told}");
+    let hint = "\n  hint: sudo sysctl user.max_user_namespaces=15000; or unset \
+                MICROAGENT_CONFINEMENT\n";
+    ensure!(told.contains(hint), "{told}");
+    check::nothing_left(world, &home)
+}
+
+fn arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") {
         "arm64"
     } else {
         "amd64"
-    };
+    }
+}
+
+fn no_guest_init(world: &World) -> Result<()> {
     without(
         world,
-        &format!("microagent-guestinit-{arch}.cpio"),
+        &format!("microagent-guestinit-{}.cpio", arch()),
         "not_found",
     )
     .map(drop)

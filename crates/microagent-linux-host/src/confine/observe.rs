@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use microagent_os::fs::{self, FileKind};
-use microagent_os::process;
+use microagent_os::{namespace_switch, process};
+use microagent_supervisor::backend::ConfinementPart;
 
 use super::landlock;
-use super::plan::{Availability, HostFacts, Obstacle};
+use super::plan::{Availability, HostFacts, Obstacle, Refusal};
 use super::tree::{SystemFolder, companions_of};
 
 const NUMBER_BYTES_MAX: u64 = 64;
@@ -31,6 +32,19 @@ pub fn monitor_facts(own_pid_namespace: bool) -> HostFacts {
         ))
     };
     facts(process::effective_user() == 0, pid_namespace)
+}
+
+/// What somebody whose guest may not start unconfined does now.
+pub fn way_out(refusal: &Refusal) -> String {
+    let lacks_user_namespace = refusal
+        .missing
+        .iter()
+        .any(|(part, _)| *part == ConfinementPart::UserNamespace);
+    let switch = namespace_switch::found().filter(|_| lacks_user_namespace);
+    let fix = switch.map_or("microagent doctor says what is missing and why", |switch| {
+        switch.fix
+    });
+    format!("{fix}; or unset MICROAGENT_CONFINEMENT")
 }
 
 fn facts(privileged: bool, pid_namespace: Availability) -> HostFacts {

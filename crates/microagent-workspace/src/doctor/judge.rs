@@ -53,12 +53,7 @@ pub(super) fn backend(surveyed: &[Surveyed], report: Option<&HostReport>) -> Che
             .iter()
             .map(|asked| format!("{}: {}", asked.backend, asked.refusal().unwrap_or_default()))
             .collect();
-        return Check::fail(
-            "backend",
-            reasons.join("; "),
-            "sudo apt install qemu-system-x86",
-        )
-        .required();
+        return Check::fail("backend", reasons.join("; "), install_engine()).required();
     };
     let own = report.and_then(|report| {
         report
@@ -77,6 +72,14 @@ pub(super) fn backend(surveyed: &[Surveyed], report: Option<&HostReport>) -> Che
     .required()
 }
 
+/// What gives this host something that runs VMs.
+fn install_engine() -> &'static str {
+    match Arch::current() {
+        Some(Arch::Arm64) => "sudo apt install qemu-system-arm",
+        _ => "sudo apt install qemu-system-x86",
+    }
+}
+
 pub(super) fn accelerator(report: &HostReport) -> Check {
     match report.accelerator.as_deref() {
         Some("emulation") => {
@@ -91,6 +94,10 @@ pub(super) fn accelerator(report: &HostReport) -> Check {
                 Some(kvm) if kvm.present && !kvm.openable => {
                     "sudo usermod -aG kvm $USER, then log in again"
                 }
+                Some(kvm) if kvm.override_.is_some() => "unset MICROAGENT_KVM",
+                Some(kvm) if !kvm.present && kvm.cpu_flag => {
+                    "sudo modprobe kvm_intel || sudo modprobe kvm_amd"
+                }
                 _ => "use a host with hardware virtualization, or enable it in the firmware",
             };
             Check::warn("accelerator", format!("emulation (slow): {reason}"), fix)
@@ -101,7 +108,7 @@ pub(super) fn accelerator(report: &HostReport) -> Check {
             "use a host with a processor of its own",
         ),
         Some(other) => Check::ok("accelerator", other),
-        None => Check::warn("accelerator", "none", "install a backend first"),
+        None => Check::warn("accelerator", "none", install_engine()),
     }
 }
 
@@ -153,11 +160,7 @@ pub(super) fn programs(report: &HostReport) -> Vec<Check> {
 
 pub(super) fn kernel(context: &Context, backend: Option<BackendName>) -> Check {
     let (Some(backend), Some(arch)) = (backend, Arch::current()) else {
-        return Check::warn(
-            "kernel",
-            "unknown without a backend",
-            "install a backend first",
-        );
+        return Check::warn("kernel", "unknown without a backend", install_engine());
     };
     let folder = StateDirectory::at(&context.state_dir).kernel_folder(backend, arch);
     let installed = kernel_store::read_installed(&folder);
@@ -166,7 +169,7 @@ pub(super) fn kernel(context: &Context, backend: Option<BackendName>) -> Check {
         (Err(error), _) | (_, Err(error)) => Check::fail(
             "kernel",
             error.to_string(),
-            format!("remove {}", folder.display()),
+            format!("rm -r {}", folder.display()),
         ),
         (Ok(Some(kernel)), _) => {
             let version = kernel
@@ -270,9 +273,7 @@ pub(super) fn state(context: &Context, free: Option<ByteSize>, reflink: Option<b
     {
         let fix = match &error {
             PrivateFolderError::ForeignOwner { .. } => format!("sudo chown -R $USER {dir}"),
-            PrivateFolderError::NotAFolder { .. } => {
-                "use another place: --state-dir DIR".to_owned()
-            }
+            PrivateFolderError::NotAFolder { .. } => "microagent doctor --state-dir DIR".to_owned(),
             PrivateFolderError::Fs(_) | PrivateFolderError::OpenToOthers { .. } => {
                 format!("chmod 700 {dir}")
             }
@@ -294,7 +295,7 @@ pub(super) fn state(context: &Context, free: Option<ByteSize>, reflink: Option<b
         None => Check::fail(
             "state",
             format!("{dir} cannot be made"),
-            "use another place: --state-dir DIR",
+            "microagent doctor --state-dir DIR",
         ),
     }
     .required()

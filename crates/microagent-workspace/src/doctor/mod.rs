@@ -12,7 +12,7 @@ use crate::backend_choice::candidates_of;
 use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::supervisors::{self, Detail, Surveyed};
-use microagent_os::{clone_file, fs};
+use microagent_os::{clone_file, fs, namespace_switch};
 use microagent_types::backend::HostOs;
 use microagent_types::{BackendName, ByteSize};
 use std::path::Path;
@@ -147,7 +147,9 @@ pub fn doctor(context: &Context, interrupt: &Interrupt) -> DoctorReport {
             .flatten(),
     );
     checks.push(judge::kernel(context, backend));
-    checks.extend(report.map(|report| judge::confinement(report, user_namespace_fix())));
+    checks.extend(report.map(|report| {
+        judge::confinement(report, namespace_switch::found().map(|switch| switch.fix))
+    }));
     checks.extend(report.map(|report| judge::network(report)));
     checks.push(judge::state(context, free_bytes, reflink));
     DoctorReport {
@@ -172,34 +174,4 @@ fn nearest_folder(context: &Context) -> Option<&Path> {
 fn free_space(folder: &Path) -> Option<ByteSize> {
     let space = fs::space(folder).ok()?;
     Some(ByteSize::from_bytes(space.available_bytes))
-}
-
-/// Switches that keep user namespaces from ordinary users, the value that does, and the way back.
-const NAMESPACE_SWITCHES: [(&str, &str, &str); 3] = [
-    (
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-        "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-    ),
-    (
-        "/proc/sys/kernel/unprivileged_userns_clone",
-        "0",
-        "sudo sysctl kernel.unprivileged_userns_clone=1",
-    ),
-    (
-        "/proc/sys/user/max_user_namespaces",
-        "0",
-        "sudo sysctl user.max_user_namespaces=15000",
-    ),
-];
-/// Longest value of a switch.
-const SWITCH_BYTES_MAX: u64 = 64;
-
-/// What lets ordinary users have namespaces of their own; none when no known switch is off.
-fn user_namespace_fix() -> Option<&'static str> {
-    let found = NAMESPACE_SWITCHES.iter().find(|(path, off, _)| {
-        let value = fs::read_text_bounded(Path::new(path), SWITCH_BYTES_MAX);
-        value.is_ok_and(|value| value.trim() == *off)
-    });
-    found.map(|(.., fix)| *fix)
 }

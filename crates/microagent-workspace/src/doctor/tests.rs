@@ -61,6 +61,11 @@ fn emulation_is_named_with_what_is_missing() {
         "emulation (slow): /dev/kvm may not be opened"
     );
     assert!(closed.fix.unwrap().starts_with("sudo usermod -aG kvm"));
+    let module = "sudo modprobe kvm_intel || sudo modprobe kvm_amd";
+    let absent = kvm(json!({ "present": false, "openable": false }));
+    assert_eq!(absent.fix.as_deref(), Some(module));
+    let off = kvm(json!({ "override": "off" }));
+    assert_eq!(off.fix.as_deref(), Some("unset MICROAGENT_KVM"));
     assert!(
         kvm(json!({ "cpuFlag": false }))
             .message
