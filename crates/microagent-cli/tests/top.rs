@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use installed::Installed;
 use microagent_test::cli::Program;
 use microagent_test::image::Tool;
+use serde_json::Value;
 
 /// Until a picture shows what it should, on a busy machine.
 const PICTURE_LIMIT: Duration = Duration::from_mins(1);
@@ -36,10 +37,7 @@ fn main() -> ExitCode {
 fn where_there_is_no_terminal_one_sample_is_printed() {
     let installed = Installed::new();
     let empty = installed.does(&["top"]).expect_code(0).unwrap();
-    assert_eq!(
-        empty.stdout_text(),
-        "NAME  STATE  CPU  MEMORY  DISK  CONNS\n"
-    );
+    assert_eq!(empty.stdout_text(), "NAME  STATE  CPU  MEMORY  DISK  NET\n");
     installed.create("dev");
     let up = installed.run(&["-d", "--name", "web", "--idle"], &[]).run();
     up.unwrap().expect_code(0).unwrap();
@@ -56,7 +54,10 @@ fn where_there_is_no_terminal_one_sample_is_printed() {
         lines[1].contains("- / 256 MiB") && lines[1].ends_with('-'),
         "{text}"
     );
-    assert!(lines[2].contains(" %") && lines[2].ends_with('0'), "{text}");
+    assert!(
+        lines[2].contains(" %") && lines[2].ends_with(" 0 B/s"),
+        "{text}"
+    );
     let document = installed.does(&["top", "--json"]);
     let document = document.expect_code(0).unwrap().json().unwrap();
     let (dev, web) = (&document["workspaces"][0], &document["workspaces"][1]);
@@ -72,10 +73,16 @@ fn where_there_is_no_terminal_one_sample_is_printed() {
             "memoryBytes",
             "memoryLimitBytes",
             "name",
+            "networkBytesIn",
+            "networkBytesOut",
             "openConnections",
             "stale",
             "state"
         ]
+    );
+    assert_eq!(
+        (&web["networkBytesIn"], &dev["networkBytesIn"]),
+        (&0.into(), &Value::Null)
     );
     assert!(dev["cpusBusy"].is_null() && dev["memoryBytes"].is_null());
     assert!(

@@ -148,9 +148,8 @@ fn without_spans(text: &str) -> String {
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         for at in 1..words.len() {
             if words[at - 1] == "since" && at + 1 < words.len() {
-                words[at].clear();
-                words[at].push_str("DAY");
-                words[at + 1] = "TIME".to_owned();
+                "DAY".clone_into(&mut words[at]);
+                "TIME".clone_into(&mut words[at + 1]);
             }
             if words[at - 1] == "(pid" {
                 let tail = words[at].trim_start_matches(|c: char| c.is_ascii_digit());

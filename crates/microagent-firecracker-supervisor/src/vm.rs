@@ -13,8 +13,8 @@ use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::Signal;
 use microagent_supervisor::backend::{
-    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, Severs, VM_EVENTS_MAX, Vm,
-    VmEvent, VmIdentity,
+    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, NetworkBytes, Severs,
+    VM_EVENTS_MAX, Vm, VmEvent, VmIdentity,
 };
 use microagent_types::{AbsPath, VsockPort};
 use tokio::sync::mpsc;
@@ -164,6 +164,11 @@ impl Vm for FirecrackerVm {
         self.network
             .as_ref()
             .map(|network| network.passt.process.name())
+    }
+
+    fn network_bytes(&self) -> Option<NetworkBytes> {
+        let network = self.network.as_ref()?;
+        Some(network.relay.bytes())
     }
 
     fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {

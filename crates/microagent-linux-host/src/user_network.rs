@@ -23,6 +23,8 @@ pub mod reach;
 #[cfg(target_os = "linux")]
 pub mod relay;
 #[cfg(target_os = "linux")]
+mod traffic;
+#[cfg(target_os = "linux")]
 pub mod wire;
 #[cfg(target_os = "linux")]
 pub use linux::{host_has_ipv6_route, observe, reach, socket_pair};

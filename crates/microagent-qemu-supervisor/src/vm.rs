@@ -13,8 +13,8 @@ use microagent_linux_host::vsock_gate::VsockGate;
 use microagent_linux_host::vsock_unix::{DialError, VsockDialler};
 use microagent_os::process::Signal;
 use microagent_supervisor::backend::{
-    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, Severs, VM_EVENTS_MAX, Vm,
-    VmEvent, VmIdentity,
+    BackendError, BackendErrorKind, GuestStream, Helper, LocalFuture, NetworkBytes, Severs,
+    VM_EVENTS_MAX, Vm, VmEvent, VmIdentity,
 };
 use microagent_types::{AbsPath, VsockPort};
 use tokio::sync::mpsc;
@@ -160,6 +160,11 @@ impl Vm for QemuVm {
     fn network_engine(&self) -> Option<&'static str> {
         let (passt, _) = self.processes.network.as_ref()?;
         Some(passt.process.name())
+    }
+
+    fn network_bytes(&self) -> Option<NetworkBytes> {
+        let (_, wire) = self.processes.network.as_ref()?;
+        Some(wire.bytes())
     }
 
     fn run(&self) -> LocalFuture<'_, Result<(), BackendError>> {

@@ -19,7 +19,7 @@ use microagent_wire::guest::boot_spec::MaintenanceAccess;
 use microagent_wire::supervisor::response::{
     ConfinementView, DiskView, ExitView, GuestView, InterfaceView, LastEvent, MaintenanceView,
     MediationView, NetworkView, PendingView, PublishView, QuarantineView, Readiness, RootDiskView,
-    Severed, VmView, Workspace, WorkspacePathsView,
+    Severed, Traffic, VmView, Workspace, WorkspacePathsView,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -54,6 +54,8 @@ pub(crate) struct Live {
     pub(crate) publish: Vec<PublishView>,
     /// The mediation channel as it is.
     pub(crate) mediation: Option<MediationView>,
+    /// What has crossed.
+    pub(crate) traffic: Option<Traffic>,
 }
 
 /// The view.
@@ -99,7 +101,10 @@ pub(crate) fn workspace_view(
             .iter()
             .map(|(name, _)| name.as_str().to_owned())
             .collect(),
-        network: network_view(spec, runtime, live.publish),
+        network: NetworkView {
+            traffic: live.traffic,
+            ..network_view(spec, runtime, live.publish)
+        },
         mediation: live.mediation.or_else(|| mediation_at_rest(spec)),
         readiness: live.readiness,
         vm: runtime
@@ -228,6 +233,7 @@ fn network_view(
         } else {
             live
         },
+        traffic: None,
     }
 }
 

@@ -83,6 +83,7 @@ mod tests {
             network_mode: "nat".into(),
             publish: Vec::new(),
             open_connections: 0,
+            traffic: None,
             labels: BTreeMap::new(),
             quarantined: false,
             exit_code: None,

@@ -22,7 +22,7 @@ use microagent_types::{
 };
 use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest};
-use microagent_wire::supervisor::response::Workspace;
+use microagent_wire::supervisor::response::{Traffic, Workspace};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +75,8 @@ pub struct Known {
     pub publish: Vec<PublishSpec>,
     /// Connections that are open to published ports and through the mediation channel.
     pub open_connections: u64,
+    /// What has crossed between its guest and everything else in this boot, while it runs.
+    pub traffic: Option<Traffic>,
     /// Its labels.
     pub labels: BTreeMap<LabelName, String>,
     /// Whether it was ever quarantined.
@@ -252,6 +254,7 @@ fn from_monitor(record: &WorkspaceRecord, told: &Workspace) -> Known {
         cpus: told.resources.cpus,
         publish: publish.collect(),
         open_connections: open_connections(told),
+        traffic: told.network.traffic,
         quarantined: told.quarantine.is_some(),
         exit_code: told.exit.as_ref().and_then(|exit| exit.code),
         ..from_config(record)
@@ -314,6 +317,7 @@ fn from_config(record: &WorkspaceRecord) -> Known {
         network_mode: config.network.mode.clone(),
         publish: publish.collect(),
         open_connections: 0,
+        traffic: None,
         labels: config.labels.clone(),
         quarantined: record.quarantine.is_some(),
         exit_code: None,

@@ -91,4 +91,26 @@ impl Sample {
         let used = self.cpu_time?.checked_sub(before.cpu_time?)?;
         (!span.is_zero()).then(|| used.as_secs_f64() / span.as_secs_f64())
     }
+
+    /// Bytes that crossed between its guest and everything else since an earlier look, a second.
+    pub fn bytes_a_second(&self, earlier: &Samples, later: &Samples) -> Option<f64> {
+        let before = earlier
+            .workspaces
+            .iter()
+            .find(|one| one.name == self.name)?;
+        let span = later.taken.checked_duration_since(earlier.taken)?;
+        let crossed = |one: &Self| {
+            let traffic = one.known.traffic.filter(|_| one.known.alive)?;
+            Some(traffic.bytes_in.saturating_add(traffic.bytes_out))
+        };
+        // Another boot counts anew.
+        let bytes = crossed(self)?.checked_sub(crossed(before)?)?;
+        (!span.is_zero()).then(|| bytes_as_f64(bytes) / span.as_secs_f64())
+    }
+}
+
+/// Beyond 2^53 bytes between two looks nobody reads the last digit.
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn bytes_as_f64(bytes: u64) -> f64 {
+    bytes as f64
 }

@@ -115,12 +115,11 @@ mod tests {
         fn check(command: &mut Command) {
             let name = command.get_name().to_owned();
             let mut narrow = command.clone().term_width(80);
-            let pages = [narrow.render_help(), narrow.render_long_help()];
-            for line in pages
-                .map(|page| page.to_string())
-                .iter()
-                .flat_map(|page| page.lines())
-            {
+            let pages = [
+                narrow.render_help().to_string(),
+                narrow.render_long_help().to_string(),
+            ];
+            for line in pages.iter().flat_map(|page| page.lines()) {
                 assert!(line.chars().count() <= 80, "{name}: {line}");
             }
             command

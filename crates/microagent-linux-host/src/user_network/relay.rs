@@ -17,11 +17,14 @@ use super::carrying::Carrying;
 use super::frame::{FRAME_BYTES, HEADER_BYTES, LENGTH_BYTES, complete, frame_length};
 use super::linux;
 use super::reach::Reach;
+use super::traffic::Traffic;
+use microagent_supervisor::backend::NetworkBytes;
 
 /// A relay at work.
 #[derive(Debug)]
 pub struct Relay {
     carrying: Carrying,
+    traffic: Traffic,
 }
 
 impl Relay {
@@ -35,14 +38,21 @@ impl Relay {
         wire.set_nonblocking(true)?;
         let (from_passt, to_passt) = UnixStream::from_std(wire)?.into_split();
         let reach = RefCell::new(reach);
+        let traffic = Traffic::default();
+        let counted = traffic.clone();
         let carrying = Carrying::start(async move {
             tokio::select! {
-                outcome = carry_out(&packet, to_passt, &reach) => outcome,
-                outcome = carry_in(from_passt, &packet) => outcome,
+                outcome = carry_out(&packet, to_passt, &reach, &counted) => outcome,
+                outcome = carry_in(from_passt, &packet, &counted) => outcome,
                 () = linux::keep_locality(&reach) => Ok(()),
             }
         });
-        Ok(Self { carrying })
+        Ok(Self { carrying, traffic })
+    }
+
+    /// What has crossed it.
+    pub fn bytes(&self) -> NetworkBytes {
+        self.traffic.bytes()
     }
 
     /// Ends it. No byte crosses once this is done.
@@ -56,6 +66,7 @@ async fn carry_out(
     packet: &UnixDatagram,
     mut wire: OwnedWriteHalf,
     reach: &RefCell<Reach>,
+    traffic: &Traffic,
 ) -> io::Result<()> {
     let mut buffer = vec![0u8; HEADER_BYTES + FRAME_BYTES.end() + 1];
     loop {
@@ -76,11 +87,16 @@ async fn carry_out(
         let start = HEADER_BYTES - LENGTH_BYTES;
         header[start..].copy_from_slice(&length.to_be_bytes());
         wire.write_all(&buffer[start..read]).await?;
+        traffic.count_out(read - start);
     }
 }
 
 /// From `passt` to the guest.
-async fn carry_in(mut wire: OwnedReadHalf, packet: &UnixDatagram) -> io::Result<()> {
+async fn carry_in(
+    mut wire: OwnedReadHalf,
+    packet: &UnixDatagram,
+    traffic: &Traffic,
+) -> io::Result<()> {
     // The header in front stays zero: the frame is complete.
     let mut buffer = vec![0u8; HEADER_BYTES + FRAME_BYTES.end()];
     loop {
@@ -91,8 +107,9 @@ async fn carry_in(mut wire: OwnedReadHalf, packet: &UnixDatagram) -> io::Result<
         let end = HEADER_BYTES + length;
         wire.read_exact(&mut buffer[HEADER_BYTES..end]).await?;
         // A full queue, a tap that nobody has opened, a frame that is too long for it: a wire drops.
-        if let Err(error) = packet.send(&buffer[..end]).await {
-            tracing::trace!(%error, "a frame was dropped");
+        match packet.send(&buffer[..end]).await {
+            Ok(_) => traffic.count_in(LENGTH_BYTES + length),
+            Err(error) => tracing::trace!(%error, "a frame was dropped"),
         }
     }
 }
@@ -144,7 +161,7 @@ mod tests {
         in_loop(async {
             let (packet, guest) = packets();
             let (ours, mut passt) = wire();
-            let _relay = Relay::start(packet, ours, reach()).unwrap();
+            let relay = Relay::start(packet, ours, reach()).unwrap();
             // Too short, of a kind that goes nowhere, then one that passes.
             for frame in [&[1; 5][..], &[2; 60], &arp(60)] {
                 guest.send(&from_guest(frame)).await.unwrap();
@@ -159,6 +176,8 @@ mod tests {
             let read = guest.recv(&mut heard).await.unwrap();
             assert_eq!(read, HEADER_BYTES + 20);
             assert_eq!(heard[HEADER_BYTES..HEADER_BYTES + 20], [3; 20]);
+            let crossed = (relay.bytes().from_guest, relay.bytes().to_guest);
+            assert_eq!(crossed, (64, 24));
         });
     }
 

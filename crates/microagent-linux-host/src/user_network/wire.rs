@@ -21,6 +21,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use super::carrying::Carrying;
 use super::linux;
 use super::reach::Reach;
+use super::traffic::Traffic;
+use microagent_supervisor::backend::NetworkBytes;
 
 const LENGTH_BYTES: usize = 4;
 /// The largest frame of either side.
@@ -32,6 +34,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Wire {
     carrying: Carrying,
+    traffic: Traffic,
 }
 
 impl Wire {
@@ -41,14 +44,21 @@ impl Wire {
         let (from_vmm, to_vmm) = stream(vmm)?.into_split();
         let (from_passt, to_passt) = stream(passt)?.into_split();
         let reach = RefCell::new(reach);
+        let traffic = Traffic::default();
+        let counted = traffic.clone();
         let carrying = Carrying::start(async move {
             tokio::select! {
-                outcome = carry_out(from_vmm, to_passt, &reach) => outcome,
-                outcome = carry_in(from_passt, to_vmm) => outcome,
+                outcome = carry_out(from_vmm, to_passt, &reach, &counted) => outcome,
+                outcome = carry_in(from_passt, to_vmm, &counted) => outcome,
                 () = linux::keep_locality(&reach) => Ok(()),
             }
         });
-        Ok(Self { carrying })
+        Ok(Self { carrying, traffic })
+    }
+
+    /// What has crossed it.
+    pub fn bytes(&self) -> NetworkBytes {
+        self.traffic.bytes()
     }
 
     /// Ends it. No byte crosses once this is done; twice is once.
@@ -68,6 +78,7 @@ async fn carry_out(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     reach: &RefCell<Reach>,
+    traffic: &Traffic,
 ) -> io::Result<()> {
     let mut buffer = vec![0u8; BUFFER_BYTES];
     let mut held = 0;
@@ -79,6 +90,7 @@ async fn carry_out(
         held += read;
         let sifted = sift(&mut buffer[..held], &reach.borrow())?;
         to.write_all(&buffer[..sifted.admitted]).await?;
+        traffic.count_out(sifted.admitted);
         buffer.copy_within(sifted.taken..held, 0);
         held -= sifted.taken;
     }
@@ -119,7 +131,11 @@ fn sift(stream: &mut [u8], reach: &Reach) -> io::Result<Sifted> {
 }
 
 /// From `passt`, which is trusted to send what it received.
-async fn carry_in(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+async fn carry_in(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    traffic: &Traffic,
+) -> io::Result<()> {
     let mut buffer = vec![0u8; BUFFER_BYTES];
     loop {
         let read = from.read(&mut buffer).await?;
@@ -127,6 +143,7 @@ async fn carry_in(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result
             return Ok(());
         }
         to.write_all(&buffer[..read]).await?;
+        traffic.count_in(read);
     }
 }
 
@@ -182,7 +199,7 @@ mod tests {
     fn the_guest_is_sifted_and_the_network_is_not() {
         in_loop(async {
             let ((vmm_end, mut vmm), (passt_end, mut passt)) = (pair(), pair());
-            let _wire = Wire::begin(vmm_end, passt_end, reach()).unwrap();
+            let wire = Wire::begin(vmm_end, passt_end, reach()).unwrap();
             let (good, bad) = (frame_to([1, 1, 1, 1], 60000), frame_to([10, 0, 0, 1], 60));
             for part in [&bad[..], &good[..10], &good[10..]] {
                 vmm.write_all(part).await.unwrap();
@@ -194,6 +211,9 @@ mod tests {
             let mut heard = vec![0; bad.len()];
             vmm.read_exact(&mut heard).await.unwrap();
             assert_eq!(heard, bad);
+            // What was not admitted has not crossed.
+            let crossed = (wire.bytes().from_guest, wire.bytes().to_guest);
+            assert_eq!(crossed, (good.len() as u64, bad.len() as u64));
         });
     }
 

@@ -261,6 +261,15 @@ pub struct Helper {
     pub identity: ProcessIdentity,
 }
 
+/// Bytes of a guest's frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkBytes {
+    /// To the guest.
+    pub to_guest: u64,
+    /// From the guest.
+    pub from_guest: u64,
+}
+
 /// One machine. All methods may be called at any time after the launch, also after the end: what is
 /// asked of a VM that is gone fails or does nothing, it never waits.
 pub trait Vm {
@@ -278,6 +287,11 @@ pub trait Vm {
     /// The guest's addresses, where the network of this host gave them to this boot; none where
     /// [`Backend::guest_addresses`] told them before.
     fn guest_addresses(&self) -> Option<GuestAddresses> {
+        None
+    }
+
+    /// What has crossed the guest's network so far; none without one, or where nobody counts.
+    fn network_bytes(&self) -> Option<NetworkBytes> {
         None
     }
 

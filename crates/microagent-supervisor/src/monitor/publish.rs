@@ -80,6 +80,10 @@ pub(super) struct Count {
     pub(super) total: Cell<u64>,
     /// Reset because there were too many, and told of in no record yet.
     pub(super) turned_away: Cell<u64>,
+    /// Bytes to the guest.
+    pub(super) bytes_in: Cell<u64>,
+    /// Bytes from the guest.
+    pub(super) bytes_out: Cell<u64>,
 }
 
 /// A connection over a published port that has begun or ended.
@@ -285,7 +289,9 @@ async fn forward(
                 return;
             }
             window.sent(read);
-            bytes_in.set(bytes_in.get() + read as u64);
+            for count in [bytes_in, &port.count.bytes_in] {
+                count.set(count.get() + read as u64);
+            }
         }
     };
     let back = async {
@@ -310,7 +316,9 @@ async fn forward(
             if to_client.write_all(&frame.payload).await.is_err() {
                 return ClosedBy::Client;
             }
-            bytes_out.set(bytes_out.get() + frame.payload.len() as u64);
+            for count in [bytes_out, &port.count.bytes_out] {
+                count.set(count.get() + frame.payload.len() as u64);
+            }
         }
         if guest_ended.get() {
             ClosedBy::Guest

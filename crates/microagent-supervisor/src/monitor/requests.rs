@@ -21,7 +21,7 @@ use microagent_wire::fault::{Fault, FaultKind};
 use microagent_wire::monitor::request::{MonitorOp, MonitorRequest, SerialMode, WaitFor};
 use microagent_wire::monitor::response::{MONITOR_PROTOCOL, MonitorAnswer, MonitorIdentity};
 use microagent_wire::supervisor::request::Expect;
-use microagent_wire::supervisor::response::{PublishView, Readiness, Workspace};
+use microagent_wire::supervisor::response::{PublishView, Readiness, Traffic, Workspace};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::task::spawn_local;
@@ -275,8 +275,29 @@ impl Owner<'_> {
                 })
                 .collect(),
             mediation: channel.map(ServedChannel::view),
+            traffic: Some(self.traffic()),
         };
         self.book.view(alive, live)
+    }
+
+    /// What has crossed on the ways that are open.
+    fn traffic(&self) -> Traffic {
+        let frames = self.machine.as_ref().and_then(|vm| vm.network_bytes());
+        let frames = frames.unwrap_or_default();
+        let mut traffic = Traffic {
+            bytes_in: frames.to_guest,
+            bytes_out: frames.from_guest,
+        };
+        for port in &self.held.published {
+            traffic.bytes_in += port.count.bytes_in.get();
+            traffic.bytes_out += port.count.bytes_out.get();
+        }
+        if let Some(channel) = self.held.mediation.as_ref().map(ServedChannel::view) {
+            // There, in is what the host receives.
+            traffic.bytes_in += channel.bytes_out;
+            traffic.bytes_out += channel.bytes_in;
+        }
+        traffic
     }
 
     // --- waiting ---

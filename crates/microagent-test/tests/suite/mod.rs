@@ -824,11 +824,14 @@ fn the_mediation_channel_leads_to_its_target_and_to_nothing_else() {
         home.events().contains(&"mediation_closed".to_owned())
     });
     assert!(recorded, "{:?}", home.events());
-    let mediation = ok(home.ask("inspect"))["workspace"]["mediation"].clone();
+    let workspace = ok(home.ask("inspect"))["workspace"].clone();
+    let mediation = &workspace["mediation"];
     assert_eq!(
         (&mediation["bytesIn"], &mediation["bytesOut"]),
         (&json!(5), &json!(5))
     );
+    let traffic = &workspace["network"]["traffic"];
+    assert_eq!(traffic, &json!({ "bytesIn": 5, "bytesOut": 5 }));
 
     ok(home.ask("quarantine"));
     assert!(UnixStream::connect(&port).is_err());

@@ -20,7 +20,7 @@ pub use host::{
     BackendReport, ConfinementPart, ConfinementReport, EntitlementsReport, HostLimits, HostReport,
     KvmReport, NetworkModeReport, ProgramReport,
 };
-pub use reach::{InterfaceView, MediationView, NetworkView, PublishView, Readiness};
+pub use reach::{InterfaceView, MediationView, NetworkView, PublishView, Readiness, Traffic};
 pub use session::{Endpoint, EndpointKind, Outcome, OutcomeKind, TextEncoding, Transport};
 pub use severed::{QuarantineView, SeverResult, Severed};
 pub use workspace::{

@@ -25,6 +25,7 @@ fn summary(name: &str, state: &str, alive: bool) -> Summary {
         network_mode: "nat".to_owned(),
         publish: vec!["8080:80".parse().unwrap()],
         open_connections: 0,
+        traffic: None,
         labels: BTreeMap::from([("team".parse().unwrap(), "web".to_owned())]),
         quarantined: false,
         exit_code: None,

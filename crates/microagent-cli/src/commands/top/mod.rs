@@ -8,6 +8,7 @@ use microagent_os::clock;
 use microagent_os::terminal::{self, StandardStream};
 use microagent_types::ByteSize;
 use microagent_wire::exit_code;
+use microagent_wire::supervisor::response::Traffic;
 use microagent_workspace::Context;
 use microagent_workspace::top::{Sample, Samples, sample};
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ const COLUMNS: [Column; 6] = [
     Column::right("CPU"),
     Column::right("MEMORY"),
     Column::right("DISK"),
-    Column::right("CONNS"),
+    Column::right("NET"),
 ];
 
 /// Draws or prints.
@@ -69,7 +70,7 @@ fn look(context: &Context) -> Result<Samples, Failure> {
     sample(context).map_err(|error| Failure::of_library(&error))
 }
 
-/// One row for each workspace: name, state, CPU, memory, disk, open connections.
+/// One row for each workspace: name, state, CPU, memory, disk, and what crosses its network.
 fn rows<'a>(
     earlier: &'a Samples,
     later: &'a Samples,
@@ -91,14 +92,29 @@ fn rows<'a>(
             cpu.map_or_else(|| "-".to_owned(), |busy| format!("{:.0} %", busy * 100.0)),
             of(one.memory, known.memory),
             of(one.disk, known.disk),
-            connections(one).map_or_else(|| "-".to_owned(), |open| open.to_string()),
+            one.bytes_a_second(earlier, later)
+                .map_or_else(|| "-".to_owned(), rate),
         ]
     })
+}
+
+/// `12 KiB/s`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is neither negative nor beyond what a host moves in a second"
+)]
+fn rate(bytes_a_second: f64) -> String {
+    format!("{}/s", ByteSize::from_bytes(bytes_a_second as u64))
 }
 
 /// Open ones of published ports and of the mediation channel.
 fn connections(one: &Sample) -> Option<u64> {
     one.known.alive.then_some(one.known.open_connections)
+}
+
+fn crossed(one: &Sample) -> Option<Traffic> {
+    one.known.traffic.filter(|_| one.known.alive)
 }
 
 fn documents(earlier: &Samples, later: &Samples) -> Vec<Value> {
@@ -116,6 +132,8 @@ fn documents(earlier: &Samples, later: &Samples) -> Vec<Value> {
             "diskAllocatedBytes": one.disk.map(ByteSize::bytes),
             "diskBytes": known.disk.bytes(),
             "openConnections": connections(one),
+            "networkBytesIn": crossed(one).map(|traffic| traffic.bytes_in),
+            "networkBytesOut": crossed(one).map(|traffic| traffic.bytes_out),
         })
     };
     later.workspaces.iter().map(document).collect()

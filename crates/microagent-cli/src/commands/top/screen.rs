@@ -25,7 +25,7 @@ const WIDTHS: [Constraint; COLUMNS.len()] = [
     Constraint::Length(6),
     Constraint::Length(19),
     Constraint::Length(19),
-    Constraint::Length(5),
+    Constraint::Length(10),
 ];
 /// Which column holds the state.
 const STATE: usize = 1;

@@ -33,6 +33,20 @@ pub struct NetworkView {
     /// Published ports.
     #[serde(default)]
     pub publish: Vec<PublishView>,
+    /// What has crossed in this boot; absent when no monitor counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+}
+
+/// Bytes that have crossed between a guest and everything else: frames of its network, published ports,
+/// the mediation channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// To the guest.
+    pub bytes_in: u64,
+    /// From the guest.
+    pub bytes_out: u64,
 }
 
 /// The guest's interface.
