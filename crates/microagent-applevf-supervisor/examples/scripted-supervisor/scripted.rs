@@ -179,7 +179,8 @@ impl Machine for ScriptedMachine {
             return answer(Err(error("NSPOSIXErrorDomain", 54)));
         }
         let (ours, theirs) = UnixStream::pair().unwrap();
-        std::thread::spawn(move || drop(serve_session(theirs)));
+        let script = self.script;
+        std::thread::spawn(move || drop(serve_session(script, theirs)));
         answer(Ok(ours.into()))
     }
 

@@ -83,7 +83,8 @@ impl Host for Scripted {
         let disk = devices["Scsi"]["root"]["Attachments"]["0"]["Path"].as_str();
         let workspace = Path::new(disk.unwrap()).parent().unwrap();
         let runtime_id = format!("runtime-{id}");
-        self.sockets.add(&runtime_id, workspace.join("run"));
+        let script = Script::from_words(&words);
+        self.sockets.add(&runtime_id, workspace.join("run"), script);
         let console = devices["ComPorts"]["0"]["NamedPipe"].as_str().unwrap();
         let console = console.strip_suffix("-com1").unwrap();
         let (hold, ended) = sync_channel(0);
@@ -91,7 +92,7 @@ impl Host for Scripted {
             runtime_id: runtime_id.clone(),
             control: self.sockets.socket(&runtime_id, CONTROL),
             console: Path::new(console).join("com1.sock"),
-            script: Script::from_words(&words),
+            script,
             fails_to_start: has("fails-to-start"),
             starts_later: has("starts-later"),
             dies_unexpectedly: has("dies-of-error"),

@@ -12,26 +12,26 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use microagent_hyperv_supervisor::calls::{Listening, Sockets};
-use microagent_test::fake_guest::serve_session;
+use microagent_test::fake_guest::{Script, serve_session};
 
 /// The port of the guest's services.
 const SERVICE: u32 = 1025;
 
-/// The run folder of each system.
+/// The run folder of each system, and what its guest does.
 #[derive(Default)]
 pub(crate) struct Scripted {
-    folders: Mutex<BTreeMap<String, PathBuf>>,
+    systems: Mutex<BTreeMap<String, (PathBuf, Script)>>,
 }
 
 impl Scripted {
-    pub(crate) fn add(&self, runtime_id: &str, folder: PathBuf) {
-        let mut folders = self.folders.lock().unwrap();
-        folders.insert(runtime_id.to_owned(), folder);
+    pub(crate) fn add(&self, runtime_id: &str, folder: PathBuf, script: Script) {
+        let mut systems = self.systems.lock().unwrap();
+        systems.insert(runtime_id.to_owned(), (folder, script));
     }
 
     pub(crate) fn socket(&self, runtime_id: &str, port: u32) -> PathBuf {
-        let folders = self.folders.lock().unwrap();
-        folders[runtime_id].join(format!("vsock.sock_{port}"))
+        let systems = self.systems.lock().unwrap();
+        systems[runtime_id].0.join(format!("vsock.sock_{port}"))
     }
 }
 
@@ -41,12 +41,13 @@ fn connection(stream: UnixStream) -> TcpStream {
 }
 
 impl Sockets for Scripted {
-    fn dial(&self, _runtime_id: &str, port: u32, _limit: Duration) -> io::Result<TcpStream> {
+    fn dial(&self, runtime_id: &str, port: u32, _limit: Duration) -> io::Result<TcpStream> {
         if port != SERVICE {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
+        let script = self.systems.lock().unwrap()[runtime_id].1;
         let (ours, theirs) = UnixStream::pair()?;
-        std::thread::spawn(move || drop(serve_session(theirs)));
+        std::thread::spawn(move || drop(serve_session(script, theirs)));
         Ok(connection(ours))
     }
 
