@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_no_command_of_these_has_none() {
-        for words in [&["doctor"][..], &["--json"], &[], &["stauts", "web"]] {
+        for words in [&["doctor"][..], &["--json"], &[], &["backup", "web"]] {
             let words: Vec<_> = words.iter().map(OsString::from).collect();
             assert!(definition(&words).is_none(), "{words:?}");
         }
